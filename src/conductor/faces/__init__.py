@@ -1,0 +1,1 @@
+"""Translate a request, call one use case, translate back."""

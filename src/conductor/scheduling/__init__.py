@@ -1,0 +1,1 @@
+"""Who runs next and where: weighted fair queue, scores, placement, pools, retries, dispatch."""
