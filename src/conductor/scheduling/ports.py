@@ -1,12 +1,13 @@
 """What scheduling needs from the outside: something that runs work, and somewhere transitions become durable."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from conductor.domain.event import TaskEvent, TaskOutput
 from conductor.domain.json import JsonObject
 from conductor.domain.outcome import Outcome
-from conductor.domain.task import Task
+from conductor.domain.task import Task, TaskId, TaskState, UserId
 from conductor.domain.workload import WorkProfile
 
 OutputListener = Callable[[TaskOutput], None]
@@ -51,6 +52,10 @@ class Executor(Protocol):
         """See `WorkloadKind.profile`."""
         ...
 
+    def is_inline(self, task: Task) -> bool:
+        """Whether `inline` will return an outcome for this task."""
+        ...
+
     def inline(self, task: Task) -> Outcome | None:
         """See `WorkloadKind.inline`."""
         ...
@@ -65,4 +70,47 @@ class Journal(Protocol):
 
     def record(self, task: Task, event: TaskEvent) -> Awaitable[None]:
         """Queue one transition; the awaitable is done when it is durable, and raises `StorageError` if it cannot be."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFilter:
+    """Which tasks to list; None means any. `before` is a task id: only older tasks are listed."""
+
+    states: frozenset[TaskState] | None = None
+    user_id: UserId | None = None
+    text: str | None = None
+    before: TaskId | None = None
+    limit: int = 50
+
+
+class TaskArchive(Protocol):
+    """Every task there ever was. Durable records only: what is still being committed is not seen."""
+
+    async def get(self, task_id: TaskId) -> Task:
+        """One task.
+
+        Raises:
+            NotFound: there is none with this id.
+        """
+        ...
+
+    async def list(self, wanted: TaskFilter) -> Sequence[Task]:
+        """Tasks, newest first."""
+        ...
+
+    async def unsettled(self) -> Sequence[Task]:
+        """Tasks that have work left to do, oldest first; what a restart takes up again."""
+        ...
+
+    async def events(self, task_id: TaskId) -> Sequence[TaskEvent]:
+        """All transitions of one task, oldest first."""
+        ...
+
+    async def with_key(self, user_id: UserId, idempotency_key: str) -> TaskId | None:
+        """The task that a user submitted under an idempotency key."""
+        ...
+
+    async def counts(self) -> dict[TaskState, int]:
+        """How many tasks stand in each state."""
         ...

@@ -1,0 +1,1 @@
+"""Real inputs and work for `make run`; each module is something a user might have written."""
