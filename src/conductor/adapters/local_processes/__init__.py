@@ -1,0 +1,1 @@
+"""Processes on this machine, each confined to its slice."""

@@ -1,0 +1,1 @@
+"""The kinds of work this product brings along, and the registry that finds further ones."""
