@@ -41,6 +41,11 @@ class TextEncoder(Protocol):
         """SHA-256 of the weights, lowercase hex, as recorded on the ledger."""
         ...
 
+    @property
+    def width(self) -> int:
+        """Length of an embedding."""
+        ...
+
     def encode(self, texts: Sequence[str]) -> Encodings:
         """Encode texts in one batch; blocking, thread-safe."""
         ...

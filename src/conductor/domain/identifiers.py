@@ -1,4 +1,4 @@
-"""Identifiers that sort by the time they were made: `t` + 48 bits of milliseconds + 42 random bits, in Crockford base 32.
+"""Identifiers that sort by the time they were made: `t`, 48 bits of milliseconds, 42 random bits, in base 32 (Crockford).
 
 Sorted as text they are in the order of submission, so one index serves both as key and as history.
 """

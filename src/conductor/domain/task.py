@@ -9,6 +9,7 @@ from conductor.domain.decision import Decision
 from conductor.domain.errors import InvalidInput, InvalidTransition
 from conductor.domain.json import JsonObject
 from conductor.domain.outcome import Outcome
+from conductor.domain.plain_data import check_name, check_plain, check_text
 from conductor.domain.workload import Workload
 
 TaskId = NewType("TaskId", str)
@@ -106,13 +107,13 @@ class Submission:
             raise InvalidInput(
                 "description contains control characters, as binary data does; send text", field="description"
             )
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise InvalidInput(
-                "description contains half a surrogate pair and is not valid Unicode; send UTF-8 text",
-                field="description",
-            ) from None
+        check_text(text, field="description")
+        check_plain(self.metadata, field="metadata")
+        check_name(self.user_id, field="user_id", longest=200)
+        if self.idempotency_key is not None:
+            check_name(self.idempotency_key, field="idempotency_key", longest=255)
+        if self.max_retries is not None and self.max_retries < 0:
+            raise InvalidInput(f"max_retries is {self.max_retries}; it must be 0 or more", field="max_retries")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

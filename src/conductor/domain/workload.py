@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Self
 
 from conductor.domain.errors import InvalidInput
 from conductor.domain.json import JsonObject
+from conductor.domain.plain_data import check_plain
 from conductor.domain.units import MIB
 
 
@@ -26,9 +28,9 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name in ("memory_bytes", "wall_time_s", "cpu_time_s", "output_bytes", "processes"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < inf:  # not-a-number is neither
                 raise InvalidInput(
-                    f"limits.{name} is {getattr(self, name)}; it must be greater than 0",
+                    f"limits.{name} is {getattr(self, name)}; it must be a number greater than 0",
                     field=f"limits.{name}",
                 )
 
@@ -40,6 +42,9 @@ class Workload:
     kind: str
     spec: JsonObject = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        check_plain(self.spec, field="workload.spec")
 
     def within(self, limits: Limits) -> Self:
         """The same work in another slice."""

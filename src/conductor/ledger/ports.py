@@ -1,6 +1,6 @@
-"""What the ledger needs from the outside: a signature and a file that only grows."""
+"""What the ledger needs from the outside: a signature, a file that only grows, and tables that speed up reading it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Protocol
 
 
@@ -25,28 +25,60 @@ class SignatureCheck(Protocol):
         ...
 
 
-class LedgerFile(Protocol):
-    """An append-only file of lines, each ending in a newline, with quick access to the leaf hashes of its entries.
+class Records(Protocol):
+    """A table of records of one width. It may be lost at any time: everything in it can be made again from the lines."""
 
-    Lines are opaque here. `leaf` numbers count only the lines that were appended with a leaf hash.
+    def __len__(self) -> int:
+        """How many whole records there are."""
+        ...
+
+    def read(self, start: int, count: int = 1) -> bytes:
+        """Records start … start + count − 1, joined; shorter where the table ends."""
+        ...
+
+    def write(self, start: int, data: bytes) -> None:
+        """Put records at `start`; whatever stood there and after it is gone. Not durable until the system wills."""
+        ...
+
+
+class LedgerFile(Protocol):
+    """An append-only file of lines, and three tables beside it. Lines and records are opaque here.
+
+    Reading is safe from several threads, also while one thread appends.
     """
 
-    def append(self, lines: Sequence[bytes], leaf_hashes: Sequence[bytes | None]) -> None:
-        """Append lines (without their newlines) in one durable write; the hash is None for lines that are no leaf."""
+    @property
+    def size_bytes(self) -> int:
+        """Where the next line will begin."""
         ...
 
-    def lines(self, *, offset: int = 0) -> Iterator[tuple[int, bytes]]:
-        """(byte offset, line without newline) from an offset on."""
+    @property
+    def leaf_offsets(self) -> Records:
+        """8 bytes per entry."""
         ...
 
-    def leaf_line(self, leaf: int) -> bytes:
-        """The line of one leaf."""
+    @property
+    def block_offsets(self) -> Records:
+        """16 bytes per block."""
         ...
 
-    def leaf_hashes(self, start: int, stop: int) -> Sequence[bytes]:
-        """32-byte leaf hashes of leaves start..stop-1."""
+    @property
+    def nodes(self) -> Records:
+        """32 bytes per node of the Merkle tree."""
         ...
 
-    def leaf_count(self) -> int:
-        """How many leaves there are."""
+    def append(self, data: bytes) -> None:
+        """Append whole lines, durably, all or nothing.
+
+        Raises:
+            StorageError: it could not be done; the file is as it was.
+        """
+        ...
+
+    def lines(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """(byte offset, line with its newline) from `start` up to `stop` or the end; the last may lack its newline."""
+        ...
+
+    def set_aside(self, offset: int) -> str:
+        """Move everything from `offset` on into a file of its own, durably; returns where to."""
         ...

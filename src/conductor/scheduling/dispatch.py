@@ -54,16 +54,18 @@ class Dispatcher:
         clock: Clock,
         uniform: Callable[[], float],
         emit: Callable[[TaskOutput], None],
+        home: NodeId,
     ) -> None:
         self._transitions = transitions
         self._queue = queue
         self._pools = pools
         self._placement = placement
         self._executor = executor
-        self._retry = retry
+        self.retry = retry
         self._clock = clock
         self._uniform = uniform
         self._emit = emit
+        self._home = home
         self._attempts: dict[TaskId, _Attempt] = {}
         self._reserved: dict[TaskId, Reservation] = {}
         self._wake = asyncio.Event()
@@ -181,10 +183,16 @@ class Dispatcher:
     def _candidates(self, task: Task) -> Iterator[Pools]:
         """The pools of the nodes that the decision suggests, best first, leaving out those too small at any time."""
         need = slice_of(task)
-        for node_id in _preferred_nodes(task):
+        for node_id in self._preferred_nodes(task):
             pools = self._pools.get(node_id)
             if pools is not None and pools.could_hold(need):
                 yield pools
+
+    def _preferred_nodes(self, task: Task) -> Sequence[NodeId]:
+        """The nodes the decision suggests, best first; those of today when it knew none."""
+        assert task.decision is not None, "only decided tasks are placed"
+        suggested = task.decision.nodes or self._placement.rank(need_of(task)).best
+        return [node.node_id for node in suggested]
 
     def _keep_room_for_the_overdue(self, now_s: float) -> None:
         """Small tasks would pass a large one for ever; what becomes free is promised to the one that waits longest."""
@@ -210,7 +218,7 @@ class Dispatcher:
         reservation = self._reserved.get(item.task_id)
         if task is None:  # settled since it was queued
             return
-        node_id = reservation.node_id if reservation is not None else _preferred_nodes(task)[0]
+        node_id = reservation.node_id if reservation is not None else self._home
         task, _ = self._transitions.move(task, TaskState.PLACED, node_id=node_id, detail={"node": node_id})
         if reservation is None:
             task, _ = self._transitions.move(task, TaskState.RUNNING, detail={"attempt": task.attempt + 1})
@@ -260,7 +268,7 @@ class Dispatcher:
         if outcome.ending is Ending.CANCELLED:
             self._transitions.move(task, TaskState.CANCELLED, outcome=outcome, detail={"reason": reason or ""})
             return
-        delay_s = self._retry.delay_s(
+        delay_s = self.retry.delay_s(
             task.attempt, outcome.ending, self._uniform(), max_retries=task.submission.max_retries
         )
         if delay_s is None:
@@ -296,12 +304,6 @@ class Dispatcher:
     def _next_retry_in_s(self) -> float | None:
         ready_at_s = self._queue.next_ready_at_s()
         return None if ready_at_s is None else max(0.0, ready_at_s - self._clock.monotonic_s())
-
-
-def _preferred_nodes(task: Task) -> Sequence[NodeId]:
-    """The nodes the decision suggests, best first."""
-    assert task.decision is not None, "only decided tasks are placed"
-    return [node.node_id for node in task.decision.nodes]
 
 
 def need_of(task: Task) -> Need:

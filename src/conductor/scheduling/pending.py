@@ -71,6 +71,17 @@ class Pending:
         return f"{text}; should start in {format_duration(self.starts_in_s)}"
 
 
+    def as_json(self) -> JsonObject:
+        """The sentence, the reasons with their codes, and the estimate."""
+        return {
+            "sentence": self.sentence,
+            "reasons": [
+                {"code": reason.code, "sentence": reason.sentence, "details": reason.details} for reason in self.reasons
+            ],
+            "starts_in_s": self.starts_in_s,
+        }
+
+
 def why_pending(now: Circumstances) -> Pending:
     """Explain why a task waits; there is always at least one reason."""
     reasons = tuple(_reasons(now)) or (

@@ -56,6 +56,10 @@ class Executor(Protocol):
         """Whether `inline` will return an outcome for this task."""
         ...
 
+    def is_inline_kind(self, kind: str) -> bool:
+        """Whether tasks of this kind run inline, and so are checked without looking at files."""
+        ...
+
     def inline(self, task: Task) -> Outcome | None:
         """See `WorkloadKind.inline`."""
         ...

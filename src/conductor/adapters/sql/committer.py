@@ -2,7 +2,8 @@
 
 One commit costs one sync of the disk however many rows it holds, so throughput grows with load instead of falling. Rows
 keep their order. When the database fails nothing is dropped: the batch is kept and tried again, `check_healthy` refuses
-new work meanwhile, and whoever waits is told after `patience_s`.
+new work meanwhile, and whoever waits is told after `patience_s`. A connection that is lost during the commit itself
+leaves open whether it was stored; the database is asked before the rows are written again, so that none is there twice.
 
 Not covered: several processes writing to one SQLite file (the data folder's lock forbids that).
 """
@@ -14,9 +15,10 @@ from typing import Any, Final
 
 import structlog
 from sqlalchemy import Delete, Insert, Update
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
-from conductor.adapters.sql.database import Database, explain
+from conductor.adapters.sql.database import Database
+from conductor.adapters.sql.failures import explain, may_pass
 from conductor.domain.errors import StorageError
 
 Row = tuple[Any, ...]
@@ -68,7 +70,10 @@ class GroupCommitter:
         self._sources: list[Callable[[], Iterable[tuple[Statement, list[Row]]]]] = []
         self._wake = asyncio.Event()
         self._durable: asyncio.Future[None] | None = None
-        self._failure: str | None = None
+        self.failure: str | None = None  # what the database said last, while it fails
+        self._stopped = False
+        #: The last transaction begun, until it is known to be committed.
+        self._undecided: str | None = None
         self._closing = asyncio.Event()
         self.commits = 0
 
@@ -89,6 +94,8 @@ class GroupCommitter:
         """Done when everything queued so far (and perhaps a little more) is on disk; one future for the whole group."""
         if self._durable is None:
             self._durable = asyncio.get_running_loop().create_future()
+            if self._stopped:
+                self._settle(self._durable, _has_stopped())
         self._wake.set()
         return Durable(self._durable)
 
@@ -103,9 +110,9 @@ class GroupCommitter:
             done, _ = await asyncio.wait([waiting], timeout=self._patience_s)
             if done:
                 return waiting.result()
-            if self._failure is not None:
+            if self.failure is not None:
                 raise StorageError(
-                    f"{what} is not stored yet: {self._failure}. It is kept in memory and will be stored as soon as "
+                    f"{what} is not stored yet: {self.failure}. It is kept in memory and will be stored as soon as "
                     "the database works again"
                 )
 
@@ -115,14 +122,14 @@ class GroupCommitter:
         Raises:
             StorageError: what the database said, and the remedy.
         """
-        if self._failure is not None:
-            raise StorageError(f"new tasks are refused because the database fails: {self._failure}")
+        if self.failure is not None:
+            raise StorageError(f"new tasks are refused because the database fails: {self.failure}")
 
     async def run(self) -> None:
         """Commit groups until `close`.
 
         Raises:
-            StorageError: the database still failed at `close`, so that rows were not written.
+            StorageError: rows were not written because the database failed for good, or still failed at `close`.
         """
         try:
             while not (self._closing.is_set() and self._is_idle()):
@@ -131,7 +138,8 @@ class GroupCommitter:
                 if not self._is_idle():
                     await self._commit(*self._take())
         finally:
-            self._settle(self._durable, StorageError("the store has stopped; start the server again"))
+            self._stopped = True
+            self._settle(self._durable, _has_stopped())
 
     def close(self) -> None:
         """Let `run` end once everything is written."""
@@ -152,39 +160,44 @@ class GroupCommitter:
     async def _commit(self, group: _Group, durable: "asyncio.Future[None] | None") -> None:
         """Write one group, again and again until it is stored.
 
-        Only failures that may pass (a full disk, a lock, a lost connection) are waited for. Others, such as a damaged
-        file or a violated constraint, ends the server rather than being retried for ever.
+        Failures that may pass are waited for. Others, such as a damaged file or a violated constraint, end the server
+        rather than being retried for ever.
         """
         try:
             while True:
                 try:
                     await self._write(group)
-                except (OperationalError, InterfaceError, OSError) as failure:
-                    await self._wait_for_recovery(failure, rows=sum(map(len, group.values())))
-                else:
                     break
+                except (SQLAlchemyError, OSError) as failure:
+                    if not may_pass(failure):
+                        raise StorageError(f"not stored: {explain(failure)}") from failure
+                    await self._wait_for_recovery(failure, rows=sum(map(len, group.values())))
         except BaseException as fatal:
-            self._settle(durable, StorageError(f"not stored: {explain(fatal)}"))
+            self._settle(durable, fatal if isinstance(fatal, StorageError) else _has_stopped())
             raise
-        if self._failure is not None:
+        if self.failure is not None:
             log.info("storage_recovered")
-            self._failure = None
+            self.failure = None
         self.commits += 1
         self._settle(durable)
 
     async def _wait_for_recovery(self, failure: Exception, *, rows: int) -> None:
-        self._failure = explain(failure)
-        log.error("storage_failing", reason=self._failure, rows=rows)
+        self.failure = explain(failure)
+        log.error("storage_failing", reason=self.failure, rows=rows)
         if self._closing.is_set():
-            raise StorageError(f"stopping with {rows} unwritten rows: {self._failure}") from failure
+            raise StorageError(f"stopping with {rows} unwritten rows: {self.failure}") from failure
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), _RETRY_AFTER_S)
 
     async def _write(self, group: _Group) -> None:
-        async with self._database.engine.begin() as connection:
-            for statement, rows in group.items():
-                for start in range(0, len(rows), _MOST_ROWS):
-                    await connection.exec_driver_sql(statement.sql, rows[start : start + _MOST_ROWS])
+        """Write one group in one transaction, unless the last attempt at it was committed after all."""
+        if self._undecided is None or not await self._database.was_committed(self._undecided):
+            async with self._database.engine.begin() as connection:
+                self._undecided = await self._database.transaction(connection)
+                for statement, rows in group.items():
+                    for start in range(0, len(rows), _MOST_ROWS):
+                        await connection.exec_driver_sql(statement.sql, rows[start : start + _MOST_ROWS])
+        self._undecided = None
 
     @staticmethod
     def _settle(durable: "asyncio.Future[None] | None", error: StorageError | None = None) -> None:
@@ -195,3 +208,7 @@ class GroupCommitter:
         else:
             durable.set_exception(error)
             durable.exception()  # nobody may be waiting, which is no error of its own
+
+
+def _has_stopped() -> StorageError:
+    return StorageError("the store has stopped; start the server again")

@@ -1,54 +1,30 @@
 """Open the database: connect, check that it is sound, bring its tables up to date.
 
-Decides how SQLite is tuned (WAL, a full sync per group commit) and how foreign errors become ours. What is stored is
-for `tasks`, `records` and `committer`.
+Decides how SQLite is tuned (WAL, a full sync per group commit) and that two programs never migrate at once. How foreign
+errors become ours is `failures`'; what is stored is for `tasks`, `records` and `committer`.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from importlib.resources import files
 from typing import Any, Self
 
 import anyio
 from sqlalchemy import event, inspect, text
 from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from conductor.adapters.sql.failures import storage_errors
 from conductor.adapters.sql.migrations import HEAD
 from conductor.domain.errors import SettingsError, StorageError
 from conductor.domain.units import MIB
 
 #: Checking a larger file page by page would delay the start by seconds.
 _CHECKED_UP_TO_BYTES = 64 * MIB
-
-
-@contextlib.contextmanager
-def storage_errors(doing: str) -> Iterator[None]:
-    """Turn the database's errors into `StorageError` with a remedy for the known causes."""
-    try:
-        yield
-    except (SQLAlchemyError, OSError) as failure:
-        raise StorageError(f"{doing} failed: {explain(failure)}") from failure
-
-
-def explain(failure: BaseException) -> str:
-    """Say what a database error means and what to do about it."""
-    cause = str(failure.orig) if isinstance(failure, DBAPIError) and failure.orig else str(failure)
-    remedies = {
-        "malformed": "the database file is damaged; stop the server, move it aside and restore a backup "
-        "(the ledger file beside it is independent and can still be verified)",
-        "not a database": "the file is no SQLite database; move it aside or point `database_url` elsewhere",
-        "database is locked": "another program holds the database; close it, or wait and try again",
-        "disk is full": "the disk is full; free some space, nothing that was accepted is lost",
-        "disk I/O error": "the disk cannot be read or written; check it, nothing that was accepted is lost",
-        "readonly": "the database cannot be written; check the owner and permissions of the data folder",
-        "Connect call failed": "no PostgreSQL server answers there; start it or correct `database_url`",
-    }
-    for symptom, remedy in remedies.items():
-        if symptom in cause:
-            return f"{cause.splitlines()[0]}: {remedy}"
-    return cause.splitlines()[0] if cause else type(failure).__name__
+#: Taken before a migration, so that a second program waits, and (SQLite would otherwise commit each table by itself) so
+#: that all its steps are one transaction: a program killed in the middle leaves nothing behind.
+_LOCKS = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7301962840)"}
 
 
 class Database:
@@ -93,6 +69,25 @@ class Database:
             async with self.engine.begin() as connection:
                 yield connection
 
+    async def transaction(self, connection: AsyncConnection) -> str | None:
+        """The number of a connection's transaction; None for SQLite, whose commits end with a definite answer."""
+        if self.engine.dialect.name == "sqlite":
+            return None
+        return str((await connection.execute(text("SELECT pg_current_xact_id()::text"))).scalar_one())
+
+    async def was_committed(self, transaction: str) -> bool:
+        """Whether a transaction, whose connection was lost, was committed.
+
+        Raises:
+            TimeoutError: the server has not ended it yet.
+        """
+        query = text("SELECT pg_xact_status(CAST(CAST(:number AS text) AS xid8))")
+        async with self.engine.connect() as connection:
+            status = (await connection.execute(query, {"number": transaction})).scalar_one()
+        if status == "in progress":
+            raise TimeoutError("PostgreSQL has not ended the last transaction yet")
+        return bool(status == "committed")
+
     async def _check_soundness(self) -> None:
         """Read every page of a small SQLite file, so that damage is told at the start and not in the middle of work."""
         file = self.engine.url.database
@@ -110,9 +105,13 @@ class Database:
             )
 
     async def _migrate(self) -> None:
+        async with self.engine.connect() as connection:
+            if await connection.run_sync(_revision) == HEAD:
+                return
         async with self.engine.begin() as connection:
+            await connection.exec_driver_sql(_LOCKS[self.engine.dialect.name])
             revision = await connection.run_sync(_revision)
-            if revision == HEAD:
+            if revision == HEAD:  # another program was quicker
                 return
             if revision is not None and revision > HEAD:
                 raise StorageError(
@@ -162,7 +161,7 @@ def _upgrade(connection: Connection) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(files("conductor.adapters.sql") / "migrations"))
+    config.set_main_option("script_location", str(files("conductor.adapters.sql") / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
 

@@ -1,0 +1,53 @@
+"""Who may call, and what a caller may ask for: the key, browser sessions, and the rule for servers without a key."""
+
+from collections.abc import Mapping
+
+from conductor.adapters.access_key import AccessKey
+from conductor.domain.errors import Forbidden
+from conductor.domain.workload import Workload
+from conductor.scheduling.ports import WorkloadKind
+
+
+class Access:
+    """The gate's questions, answered from the key of this installation; `key` None means that no key is needed."""
+
+    def __init__(self, key: AccessKey | None, kinds: Mapping[str, WorkloadKind]) -> None:
+        self._key = key
+        self._kinds = kinds
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls need no key (`--no-key`, on loopback only)."""
+        return self._key is None
+
+    def is_key(self, presented: str) -> bool:
+        """Whether this is the key, compared in constant time."""
+        return self._key is not None and self._key.matches(presented)
+
+    def is_session(self, cookie: str) -> bool:
+        """Whether this cookie came from a login that is still good."""
+        return self._key is not None and self._key.is_session(cookie)
+
+    def issue_login(self) -> str | None:
+        """A token for one login within ten minutes; None where no login is needed."""
+        return None if self._key is None else self._key.issue_login()
+
+    def redeem(self, token: str) -> str | None:
+        """The session cookie for a login token; None if the token is used, old or unknown."""
+        return None if self._key is None else self._key.redeem(token)
+
+    def check_workload(self, workload: Workload | None) -> None:
+        """Refuse workloads that run the caller's code where anybody could be the caller.
+
+        Raises:
+            Forbidden: the server runs without a key.
+        """
+        if workload is None or not self.is_open:
+            return
+        kind = self._kinds.get(workload.kind)
+        if kind is not None and kind.executes_code:
+            raise Forbidden(
+                f"workloads of kind {workload.kind!r} run code, and this server was started with --no-key; "
+                "start it without that option",
+                field="workload.kind",
+            )

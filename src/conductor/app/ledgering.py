@@ -1,0 +1,221 @@
+"""What goes on the ledger and when: each decision, each final outcome, each model; sealed into blocks on time.
+
+An entry is made while its transition is recorded, becomes durable in the same commit (through the outbox), and is sealed
+into the ledger file afterwards. Only entries that are known to be durable are sealed, so the file never runs ahead of the
+database; what a crash left unsealed is sealed at the next start.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+from typing import Final
+
+import structlog
+
+from conductor.adapters.sql.committer import GroupCommitter
+from conductor.adapters.sql.documents import encode
+from conductor.adapters.sql.records import SqlOutbox
+from conductor.domain.decision import Decision, Estimate
+from conductor.domain.errors import LedgerError, StorageError
+from conductor.domain.event import TaskEvent
+from conductor.domain.json import JsonObject, JsonValue
+from conductor.domain.outcome import Outcome
+from conductor.domain.task import FINAL, Task, TaskState
+from conductor.ledger.chain import Ledger
+
+_RETRY_AFTER_S: Final = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class LedgerKeeper:
+    """Listens to transitions, writes entries, seals blocks. `run` must be running as a task of the owner."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        outbox: SqlOutbox,
+        committer: GroupCommitter,
+        block_entries: int,
+        block_interval_s: float,
+    ) -> None:
+        self.ledger = ledger
+        self._outbox = outbox
+        self._committer = committer
+        self._block_entries = block_entries
+        self._block_interval_s = block_interval_s
+        self._pending = asyncio.Event()
+        self._full = asyncio.Event()
+        self._closing = False
+        self._next_block: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def recover(self) -> None:
+        """Take up what an earlier run recorded in the database but did not seal.
+
+        Raises:
+            LedgerError: ledger file and database do not belong together.
+        """
+        self.ledger.restore(await self._outbox.waiting())
+        recorded = await self._outbox.next_index()
+        if recorded != self.ledger.next_index:
+            raise LedgerError(
+                f"the database knows {recorded} ledger entries, the ledger file holds {self.ledger.next_index}: they "
+                "are not of the same installation or one was restored from an older backup; put both back from one backup"
+            )
+        if self.ledger.pending:
+            await asyncio.to_thread(self.ledger.seal)
+        self._outbox.sealed(self.ledger.next_index)
+
+    def record(self, kind: str, subject: str, body: JsonObject) -> int:
+        """Write one entry; returns its index. It is durable with the next commit."""
+        entry = self.ledger.entry(kind, subject, body)
+        self._outbox.put(entry.index, subject, kind, entry.line)
+        self._pending.set()
+        if self.ledger.pending >= self._block_entries:
+            self._full.set()
+        return entry.index
+
+    async def recorded(self) -> None:
+        """Wait until every entry made so far is durable in the database."""
+        await self._committer.wait_durable("the latest ledger entry")
+
+    async def sealed(self, index: int) -> None:
+        """Wait until an entry stands in the ledger file."""
+        while self.ledger.head is None or self.ledger.head.header.size <= index:
+            self._full.set()
+            self._pending.set()
+            block = self._next_block
+            await asyncio.shield(block)
+
+    async def record_model(self, name: str, checksum: str) -> None:
+        """Record which weights take part in decisions from now on, unless the last entry about them says the same."""
+        recorded = (await self._outbox.entries_about(name)).get("model")
+        if recorded is not None:
+            entry = await asyncio.to_thread(self.ledger.read, recorded)
+            if entry.body.get("sha256") == checksum:
+                return
+        self.record("model", name, {"sha256": checksum})
+
+    def on_transition(self, task: Task, event: TaskEvent) -> None:
+        """Listener for `Transitions`."""
+        if event.state is TaskState.DECIDED:
+            self.record("decision", task.task_id, decision_body(task))
+        elif event.state in FINAL:
+            self.record("outcome", task.task_id, outcome_body(task))
+
+    async def run(self) -> None:
+        """Seal a block whenever entries have waited for the interval or fill one, until `close`; then seal the rest."""
+        while not (self._closing and not self.ledger.pending):
+            await self._pending.wait()
+            self._pending.clear()
+            if not self._closing:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._full.wait(), self._block_interval_s)
+            self._full.clear()
+            if self.ledger.pending:
+                await self._seal()
+
+    def close(self) -> None:
+        """Let `run` end once everything is sealed. Call before the committer is closed."""
+        self._closing = True
+        self._full.set()
+        self._pending.set()
+
+    async def _seal(self) -> None:
+        size = self.ledger.next_index
+        await self._committer.durable()
+        try:
+            await asyncio.to_thread(self.ledger.seal, size)
+        except StorageError as failure:
+            log.warning("ledger_not_sealed", reason=failure.message, pending=self.ledger.pending)
+            if self._closing:
+                raise  # the entries are in the database and are sealed at the next start
+            await asyncio.sleep(_RETRY_AFTER_S)
+            self._pending.set()
+        else:
+            self._outbox.sealed(size)
+            self._next_block.set_result(None)
+            self._next_block = asyncio.get_running_loop().create_future()
+
+
+def decision_body(task: Task) -> JsonObject:
+    """What the ledger says about a decision: digests of what was asked, the choice, and every figure it rested on."""
+    decision = task.decision
+    if decision is None:
+        return {"submission_sha256": submission_digest(task)}
+    return {
+        "submission_sha256": submission_digest(task),
+        "user": task.submission.user_id,
+        **_choice(decision),
+    }
+
+
+def outcome_body(task: Task) -> JsonObject:
+    """What the ledger says about an end: the state, and what was measured."""
+    body: dict[str, JsonValue] = {"state": task.state.value, "attempts": task.attempt}
+    if task.outcome is not None:
+        body.update(_measured(task.outcome))
+    return body
+
+
+def submission_digest(task: Task) -> str:
+    """SHA-256 of the submission document as stored, lowercase hex: proves what was asked without telling it."""
+    return hashlib.sha256(encode(task.submission).encode()).hexdigest()
+
+
+def _choice(decision: Decision) -> dict[str, JsonValue]:
+    parts = decision.parts
+    return {
+        "device": decision.device.value,
+        "runner_up": decision.runner_up.value,
+        "available_device": decision.available_device.value,
+        "task_kind": decision.task_kind.value,
+        "priority": decision.priority,
+        "compute_units": _interval(decision.compute_units),
+        "duration_s": _interval(decision.duration_s),
+        "confidence": _figure(decision.confidence),
+        "parts": {
+            "similarity": _figure(parts.similarity),
+            "device_success": _figure(parts.device_success),
+            "node_availability": _figure(parts.node_availability),
+            "resource_availability": _figure(parts.resource_availability),
+        },
+        "nodes": [
+            {
+                "node": node.node_id,
+                "score": _figure(node.score),
+                "thermal": _figure(node.thermal),
+                "queue": _figure(node.queue),
+                "capability": _figure(node.capability),
+                "history": _figure(node.history),
+            }
+            for node in decision.nodes
+        ],
+        "reasoning_sha256": hashlib.sha256(decision.reasoning.encode()).hexdigest(),
+        "models": dict(decision.models),
+    }
+
+
+def _measured(outcome: Outcome) -> dict[str, JsonValue]:
+    return {
+        "ending": outcome.ending.value,
+        "node": outcome.node_id,
+        "duration_s": _figure(outcome.duration_s),
+        "cpu_time_s": _figure(outcome.cpu_time_s),
+        "peak_memory_bytes": outcome.peak_memory_bytes,
+        "output_bytes": outcome.output_bytes,
+        "exit_code": outcome.exit_code,
+        "signal": outcome.signal,
+        "result_sha256": hashlib.sha256(encode(outcome.result).encode()).hexdigest(),
+    }
+
+
+def _interval(estimate: Estimate) -> list[JsonValue]:
+    return [_figure(estimate.value), _figure(estimate.low), _figure(estimate.high), estimate.source]
+
+
+def _figure(value: float) -> JsonValue:
+    """Four decimals, and whole numbers as integers: the same digits in every language's JSON."""
+    rounded = round(value, 4)
+    return int(rounded) if rounded == int(rounded) else rounded

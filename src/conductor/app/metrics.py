@@ -1,0 +1,57 @@
+"""What Prometheus sees: transitions, durations, queue, commits, ledger, requests. One registry per composed product."""
+
+from collections.abc import Callable
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from conductor.domain.event import TaskEvent
+from conductor.domain.task import Task
+
+
+class Metrics:
+    """Counts transitions as a listener; asks for gauges only when somebody looks."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        transitions = Counter(
+            "conductor_task_transitions", "Task transitions by the state entered", ["state"], registry=self._registry
+        )
+        self._transitions: dict[str, Counter] = {}
+        self._transition = transitions
+        self._durations = Histogram(
+            "conductor_task_duration_seconds",
+            "Wall time of attempts by workload kind and ending",
+            ["kind", "ending"],
+            buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000),
+            registry=self._registry,
+        )
+        self._requests = Histogram(
+            "conductor_http_request_duration_seconds",
+            "Time to answer HTTP requests",
+            ["method", "route", "status"],
+            buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
+            registry=self._registry,
+        )
+
+    def on_transition(self, task: Task, event: TaskEvent) -> None:
+        """Listener for `Transitions`."""
+        state = event.state.value
+        counter = self._transitions.get(state)
+        if counter is None:
+            counter = self._transitions[state] = self._transition.labels(state)
+        counter.inc()
+        workload = task.submission.workload
+        if task.is_settled and task.outcome is not None and workload is not None:
+            self._durations.labels(workload.kind, task.outcome.ending.value).observe(task.outcome.duration_s)
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one HTTP request; `route` is the pattern, not the path, so labels stay few."""
+        self._requests.labels(method, route, str(status)).observe(seconds)
+
+    def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """Offer a value that is read when metrics are asked for."""
+        Gauge(name, meaning, registry=self._registry).set_function(read)
+
+    def render(self) -> tuple[bytes, str]:
+        """All metrics in Prometheus' text format, and its media type."""
+        return generate_latest(self._registry), CONTENT_TYPE_LATEST

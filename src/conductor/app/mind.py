@@ -1,0 +1,97 @@
+"""Decide about many texts at once and measure how good the decisions are; needs no server and records nothing.
+
+The fleet is this machine, as found now and idle; there is no experience, so the same texts get the same device anywhere.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from conductor.adapters.clock import SystemClock
+from conductor.adapters.encoder_onnx.encoder import OnnxEncoder
+from conductor.adapters.sensors.machine import LocalMachine
+from conductor.adapters.sensors.probes import own_probes
+from conductor.decisions.batch import Row, decide_rows, judged, output_row, read_rows
+from conductor.decisions.evaluate import Report, evaluate
+from conductor.decisions.memory import ExperienceMemory
+from conductor.decisions.recommend import DecisionMaker
+from conductor.domain.clock import Clock
+from conductor.domain.decision import Decision
+from conductor.domain.json import JsonObject
+from conductor.domain.node import NodeId
+from conductor.domain.task import Submission
+from conductor.fleet.heat import thermal_score
+from conductor.fleet.inventory import merge_devices
+from conductor.scheduling.place import PlacementTable
+
+#: Texts read at once; enough to keep the encoder busy, few enough to show progress.
+_PER_BATCH = 64
+
+
+class Mind:
+    """The decision maker by itself."""
+
+    def __init__(self, *, data_dir: Path) -> None:
+        clock = SystemClock()
+        encoder = OnnxEncoder()
+        self._maker = DecisionMaker(
+            encoder, _this_machine(clock, data_dir), ExperienceMemory(width=encoder.width, places=1), clock
+        )
+
+    def decide(self, text: str) -> Decision:
+        """The decision about one text.
+
+        Raises:
+            InvalidInput: the text is empty, too long or no text.
+        """
+        return self._maker.decide("preview", Submission(description=text))
+
+    def decide_many(self, lines: Iterable[str]) -> "Batch":
+        """Decisions about lines of `{"id", "text"}`.
+
+        Raises:
+            InvalidInput: a line is malformed; names line and field.
+        """
+        return Batch(self._maker, read_rows(lines))
+
+    def evaluate(self, lines: Iterable[str]) -> Report:
+        """How good the decisions are on lines of `{"id", "text", "accept", "best"}`.
+
+        Raises:
+            InvalidInput: a line is malformed; names line and field.
+        """
+        rows = read_rows(lines)
+        return evaluate([judged(row, decision) for row, decision in decide_rows(self._maker, rows)])
+
+
+class Batch:
+    """Parsed rows, decided as they are iterated over: one finished output row after the other."""
+
+    def __init__(self, maker: DecisionMaker, rows: list[Row]) -> None:
+        self._maker = maker
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[JsonObject]:
+        for start in range(0, len(self._rows), _PER_BATCH):
+            for row, decision in decide_rows(self._maker, self._rows[start : start + _PER_BATCH]):
+                yield output_row(row, decision)
+
+
+def _this_machine(clock: Clock, data_dir: Path) -> PlacementTable:
+    folder = next(folder for folder in (data_dir, *data_dir.parents) if folder.exists())
+    machine = LocalMachine(
+        node_id=NodeId("this machine"),
+        clock=clock,
+        probes=own_probes(),
+        unify=merge_devices,
+        data_folder=folder,
+    )
+    now_s = clock.monotonic_s()
+    table = PlacementTable()
+    table.upsert(machine.describe(), heard_at_s=now_s)
+    reading = machine.read()
+    table.observe(reading, heard_at_s=now_s, thermal=thermal_score(reading))
+    table.advance(now_s)
+    return table

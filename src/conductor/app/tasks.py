@@ -1,0 +1,273 @@
+"""The use cases about tasks: submit, decide, wait, watch, cancel, list, explain.
+
+A submission takes one road: validate, read it (encoder, off the loop), decide, queue, record; all transitions up to
+`queued` are durable before the caller hears that it was accepted. What happens afterwards is the dispatcher's.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+from conductor.adapters.sql.committer import GroupCommitter
+from conductor.adapters.sql.documents import encode
+from conductor.app.live import LiveView, Watch
+from conductor.decisions.analyse import Analysis
+from conductor.decisions.ports import ExperienceStore
+from conductor.decisions.recommend import DecisionMaker
+from conductor.domain.clock import Clock
+from conductor.domain.errors import Conflict, NotFound
+from conductor.domain.event import TaskEvent
+from conductor.domain.identifiers import RANDOM_BITS
+from conductor.domain.identifiers import task_id as new_task_id
+from conductor.domain.task import Submission, Task, TaskId, TaskState, UserId
+from conductor.domain.workload import WorkProfile
+from conductor.scheduling.dispatch import Dispatcher
+from conductor.scheduling.pending import Pending
+from conductor.scheduling.ports import Executor, TaskArchive, TaskFilter
+from conductor.scheduling.transitions import Transitions
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A submission whose workload was validated, with what the estimator may know about it."""
+
+    submission: Submission
+    profile: WorkProfile | None
+
+
+class Tasks:
+    """Every use case about tasks; safe to call from many coroutines of one loop."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        random_bits: Callable[[int], int],
+        maker: DecisionMaker,
+        executor: Executor,
+        transitions: Transitions,
+        dispatcher: Dispatcher,
+        archive: TaskArchive,
+        committer: GroupCommitter,
+        live: LiveView,
+        experiences: ExperienceStore,
+    ) -> None:
+        self._clock = clock
+        self._random_bits = random_bits
+        self._maker = maker
+        self._executor = executor
+        self._transitions = transitions
+        self._dispatcher = dispatcher
+        self._archive = archive
+        self._committer = committer
+        self._live = live
+        self._experiences = experiences
+        self._profiles: dict[TaskId, WorkProfile] = {}
+        #: Keys of tasks that are accepted but not durable yet, and so not in the archive.
+        self._keys: dict[tuple[UserId, str | None], Task] = {}
+        self._last: TaskId | None = None
+
+    async def submit(self, submission: Submission) -> Task:
+        """Accept one task; returns it, decided and (with a workload) queued, once that is durable.
+
+        Raises:
+            InvalidInput: the description or the workload cannot be used; names the field.
+            Conflict: the idempotency key was used for something else.
+            Exhausted: no node could ever hold the slice asked for.
+            Overloaded: the queue is full; says when to come again.
+            StorageError: the database fails.
+        """
+        return (await self.submit_many([submission]))[0]
+
+    async def submit_many(self, submissions: Sequence[Submission]) -> list[Task]:
+        """Accept several tasks with one reading of all texts and one commit; see `submit`."""
+        self._committer.check_healthy()
+        self._dispatcher.check_room(len(submissions))
+        checked = [await self._check(submission) for submission in submissions]
+        known = [await self._known(item.submission) for item in checked]
+        analyses = await self._read([item.submission.description for item in checked])
+        tasks = [
+            earlier or self._accept(item, analysis)
+            for earlier, item, analysis in zip(known, checked, analyses, strict=True)
+        ]
+        await self._committer.wait_durable("the submission")
+        for item in checked:
+            self._keys.pop((item.submission.user_id, item.submission.idempotency_key), None)
+        return [self._transitions.known(task.task_id) or task for task in tasks]
+
+    async def wait(self, task_id: TaskId, *, timeout_s: float | None = None) -> Task:
+        """The task once it is settled and its end is durable.
+
+        Raises:
+            TimeoutError: it is not settled after `timeout_s`.
+        """
+        async with asyncio.timeout(timeout_s):
+            if self._transitions.live(task_id) is not None:
+                await asyncio.shield(self._live.end_of(task_id))
+            await self._committer.wait_durable(f"the end of {task_id}")
+        return await self.get(task_id)
+
+    async def get(self, task_id: TaskId) -> Task:
+        """One task as it stands now; `last` names the task submitted last."""
+        task_id = await self._resolve(task_id)
+        return self._transitions.known(task_id) or await self._archive.get(task_id)
+
+    async def list(
+        self,
+        *,
+        states: frozenset[TaskState] | None = None,
+        user_id: UserId | None = None,
+        text: str | None = None,
+        before: TaskId | None = None,
+        limit: int = 50,
+    ) -> Sequence[Task]:
+        """Tasks, newest first, as they stand now; `text` is part of a description, `before` continues a listing."""
+        wanted = TaskFilter(states=states, user_id=user_id, text=text, before=before, limit=limit)
+        return [self._transitions.known(task.task_id) or task for task in await self._archive.list(wanted)]
+
+    async def repeat(self, task: Task) -> Task:
+        """Submit the same work again as a new task.
+
+        Raises:
+            Conflict: the task is still on its road.
+        """
+        if not task.is_settled:
+            raise Conflict(
+                f"task {task.task_id} is {task.state}; cancel it first, or wait for its end", field="task_id"
+            )
+        metadata = {**task.submission.metadata, "repeats": task.task_id}
+        return await self.submit(replace(task.submission, metadata=metadata, idempotency_key=None))
+
+    async def events(self, task_id: TaskId) -> Sequence[TaskEvent]:
+        """All transitions of a task so far, oldest first; they are durable when this returns."""
+        task_id = (await self.get(task_id)).task_id
+        await self._committer.wait_durable(f"the events of {task_id}")
+        return await self._archive.events(task_id)
+
+    def watching(self, task_id: TaskId) -> AbstractContextManager[Watch]:
+        """Transitions and output of a task from now on; the watch ends when the task is settled."""
+        return self._live.watching(task_id)
+
+    async def cancel(self, task_id: TaskId, *, reason: str) -> Task:
+        """End a task at any state; returns it cancelled (or as it ended, when that came first).
+
+        Raises:
+            Conflict: it is settled already.
+        """
+        task = await self.get(task_id)
+        if task.is_settled:
+            raise Conflict(
+                f"task {task.task_id} is {task.state} already and cannot be cancelled",
+                field="task_id",
+                details={"task_id": task.task_id, "state": task.state},
+            )
+        await self._dispatcher.cancel(task, reason=reason)
+        return await self.wait(task.task_id)
+
+    async def recover(self) -> int:
+        """Take up what an earlier run left unfinished; returns how many tasks.
+
+        Attempts that were running when the server died are repeated and do not count as retries.
+        """
+        unfinished = await self._archive.unsettled()
+        for task in unfinished:
+            self._transitions.resume(task)
+            workload = task.submission.workload
+            if workload is not None:
+                self._profiles[task.task_id] = self._executor.profile(workload.kind, workload.spec)
+            if task.state in (TaskState.PLACED, TaskState.RUNNING):
+                task, _ = self._transitions.move(
+                    task, TaskState.QUEUED, detail={"reason": "the server stopped during the attempt"}
+                )
+            elif task.state is TaskState.DECIDED:
+                task, _ = self._transitions.move(task, TaskState.QUEUED)
+            self._dispatcher.enqueue(task, accepted_before=True)
+        return len(unfinished)
+
+    def pending_because(self, task: Task) -> Pending | None:
+        """Why a queued task does not run yet; None for a task in any other state."""
+        return self._dispatcher.pending_because(task) if task.state is TaskState.QUEUED else None
+
+    def on_transition(self, task: Task, event: TaskEvent) -> None:
+        """Listener for `Transitions`: every final outcome teaches the decision maker."""
+        if task.is_settled:
+            profile = self._profiles.pop(task.task_id, None)
+            if task.outcome is not None and task.state is not TaskState.CANCELLED:
+                experience = self._maker.learn(task, task.outcome, profile)
+                if experience is not None:
+                    self._experiences.remember(experience)
+
+    async def _check(self, submission: Submission) -> _Checked:
+        workload = submission.workload
+        if workload is None:
+            return _Checked(submission, None)
+        if self._executor.is_inline_kind(workload.kind):
+            spec = self._executor.check(workload.kind, workload.spec)
+        else:  # looks at files
+            spec = await asyncio.to_thread(self._executor.check, workload.kind, workload.spec)
+        submission = replace(submission, workload=replace(workload, spec=spec))
+        return _Checked(submission, self._executor.profile(workload.kind, spec))
+
+    async def _read(self, texts: Sequence[str]) -> Sequence[Analysis]:
+        """The analysis of each text; off the loop unless all were read before."""
+        known = [self._maker.known(text) for text in texts]
+        if all(analysis is not None for analysis in known):
+            return [analysis for analysis in known if analysis is not None]
+        return await asyncio.to_thread(self._maker.prepare, texts)
+
+    async def _known(self, submission: Submission) -> Task | None:
+        """The task that this user submitted earlier under the same idempotency key."""
+        key = submission.idempotency_key
+        if key is None:
+            return None
+        earlier = self._keys.get((submission.user_id, key))
+        if earlier is None:
+            task_id = await self._archive.with_key(submission.user_id, key)
+            earlier = None if task_id is None else await self.get(task_id)
+        if earlier is not None and encode(earlier.submission) != encode(submission):
+            raise Conflict(
+                f"idempotency key {key!r} belongs to task {earlier.task_id}, which asked for something else; "
+                "use a new key for a new request",
+                field="idempotency_key",
+                details={"task_id": earlier.task_id},
+            )
+        return earlier
+
+    def _accept(self, item: _Checked, analysis: Analysis) -> Task:
+        """Decide and queue one task; everything here happens in one step of the loop."""
+        submission = item.submission
+        key = (submission.user_id, submission.idempotency_key)
+        if submission.idempotency_key is not None and key in self._keys:
+            return self._keys[key]  # the same key came twice while the first was being read
+        now = self._clock.now_unix_s()
+        task = Task(
+            task_id=new_task_id(int(now * 1000), self._random_bits(RANDOM_BITS)),
+            submission=submission,
+            state=TaskState.SUBMITTED,
+            submitted_at_unix_s=now,
+            updated_at_unix_s=now,
+        )
+        decision = self._maker.conclude(task.task_id, submission, analysis, item.profile)
+        if submission.workload is not None:
+            self._dispatcher.enqueue(replace(task, decision=decision))
+        self._transitions.begin(task)
+        task, _ = self._transitions.move(task, TaskState.DECIDED, decision=decision)
+        if submission.workload is not None:
+            task, _ = self._transitions.move(task, TaskState.QUEUED)
+            if item.profile is not None:
+                self._profiles[task.task_id] = item.profile
+        if submission.idempotency_key is not None:
+            self._keys[key] = task
+        self._last = task.task_id
+        return task
+
+    async def _resolve(self, task_id: TaskId) -> TaskId:
+        if task_id != "last":
+            return task_id
+        if self._last is None:
+            newest = await self._archive.list(TaskFilter(limit=1))
+            if not newest:
+                raise NotFound("there are no tasks yet; `conductor run` submits one", field="task_id")
+            self._last = newest[0].task_id
+        return self._last

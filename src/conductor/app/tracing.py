@@ -1,0 +1,30 @@
+"""Trace ids through the logs: each request gets one, or goes on with the caller's (W3C Trace Context)."""
+
+import contextlib
+import re
+import secrets
+from collections.abc import Iterator
+from typing import Final
+
+import structlog
+
+_TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+
+
+@contextlib.contextmanager
+def traced(incoming: str | None) -> Iterator[str]:
+    """Log with the ids of a trace for the duration of the block; gives the `traceparent` to answer with.
+
+    An absent or invalid header (wrong form, version ff, ids of zeros only) starts a new trace, as the standard says.
+    """
+    trace_id = _trace_id(incoming) or secrets.token_hex(16)
+    span_id = secrets.token_hex(8)
+    with structlog.contextvars.bound_contextvars(trace_id=trace_id, span_id=span_id):
+        yield f"00-{trace_id}-{span_id}-01"
+
+
+def _trace_id(incoming: str | None) -> str | None:
+    match = _TRACEPARENT.fullmatch(incoming or "")
+    if match is None or match[1] == "ff" or (match[1] == "00" and match[5]):
+        return None
+    return match[2] if set(match[2]) != {"0"} and set(match[3]) != {"0"} else None

@@ -1,0 +1,123 @@
+"""Gather what one request gives a decision to work with, and write down what the decision rested on.
+
+`request_of` joins submission, analysis and workload profile and checks the metadata that decisions understand.
+`as_evidence` is the reverse: plain JSON with every fact that reasoning and explanation may cite.
+
+Not covered: metadata that decisions do not understand; it is kept with the task and ignored here.
+"""
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
+
+from conductor.decisions.analyse import Analysis
+from conductor.decisions.estimate import Estimates
+from conductor.decisions.features import Features
+from conductor.decisions.quantities import Quantity
+from conductor.decisions.urgency import Priority, deadline_unix_s, stated_priority
+from conductor.domain.decision import Ranking
+from conductor.domain.errors import InvalidInput
+from conductor.domain.json import JsonObject
+from conductor.domain.node import NodeId
+from conductor.domain.task import Submission
+from conductor.domain.workload import WorkProfile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One task as the decision sees it.
+
+    `key` is equal for requests that must be decided alike; None when the answer depends on the moment (a deadline).
+    """
+
+    analysis: Analysis
+    features: Features
+    metadata: JsonObject
+    signature: str
+    sizes: Mapping[str, float]
+    memory_limit_bytes: int | None
+    pinned_node: NodeId | None
+    key: Hashable | None
+
+
+def request_of(submission: Submission, analysis: Analysis, profile: WorkProfile | None) -> Request:
+    """Join what is known of a task.
+
+    Raises:
+        InvalidInput: the metadata names an impossible priority, deadline, node or quantity.
+    """
+    metadata = submission.metadata
+    priority, deadline = stated_priority(metadata), deadline_unix_s(metadata)
+    node, quantity = _pinned_node(metadata), _quantity(metadata)
+    features = analysis.features
+    if quantity is not None:
+        features = replace(features, quantities=(*features.quantities, Quantity("count", quantity, "metadata")))
+    signature = profile.signature if profile else ""
+    sizes = {**features.sizes(), **(profile.sizes if profile else {})}
+    limit = submission.workload.limits.memory_bytes if submission.workload else None
+    return Request(
+        analysis=analysis,
+        features=features,
+        metadata=metadata,
+        signature=signature,
+        sizes=sizes,
+        memory_limit_bytes=limit,
+        pinned_node=node,
+        key=None if deadline is not None else (analysis.key, signature, tuple(sizes.items()), limit, node, priority),
+    )
+
+
+def _pinned_node(metadata: JsonObject) -> NodeId | None:
+    node = metadata.get("node")
+    if node is None:
+        return None
+    if not isinstance(node, str) or not node:
+        raise InvalidInput(f"metadata.node is {node!r}; it must be the id of a node", field="metadata.node")
+    return NodeId(node)
+
+
+def _quantity(metadata: JsonObject) -> float | None:
+    quantity = metadata.get("quantity")
+    if quantity is None:
+        return None
+    if isinstance(quantity, bool) or not isinstance(quantity, int | float) or not 0 < quantity < math.inf:
+        raise InvalidInput(
+            f"metadata.quantity is {quantity!r}; it must be how many items there are, a number above 0",
+            field="metadata.quantity",
+        )
+    return float(quantity)
+
+
+def as_evidence(
+    request: Request,
+    ranking: Ranking,
+    estimates: Estimates,
+    *,
+    priority: Priority,
+    raw_confidence: float,
+    margin: float,
+    similar_runs: float,
+    device_runs: tuple[float, float],
+) -> JsonObject:
+    """What a decision rests on, as plain JSON with finite numbers."""
+    features = request.features
+    return {
+        "language": features.language.code,
+        "language_certainty": features.language.certainty,
+        "quantities": [{"name": q.name, "value": q.value, "text": q.text} for q in features.quantities],
+        "media": list(features.media),
+        "verbs": list(features.verbs),
+        "batch": features.batch,
+        "notes": list(features.notes),
+        "kind_probability": round(request.analysis.kind_probability, 6),
+        "margin": round(margin, 6),
+        "similar_runs": round(similar_runs, 6),
+        "device_successes": round(device_runs[0], 6),
+        "device_failures": round(device_runs[1], 6),
+        "estimate_basis": estimates.basis,
+        "estimate_runs": estimates.runs,
+        "priority_reason": priority.reason,
+        "raw_confidence": float(raw_confidence),
+        "pinned_node": request.pinned_node,
+        "rejected": [{"node_id": node.node_id, "because": node.rejected_because} for node in ranking.rejected],
+    }

@@ -1,0 +1,128 @@
+"""Talk to a Conductor server: requests with the key, problems as our own errors, server-sent events as an iterator.
+
+The standard library's HTTP client is used on purpose: it loads in a tenth of the time of the alternatives, and every
+command pays for that.
+"""
+
+import http.client
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+from conductor.domain.errors import (
+    ConductorError,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    LedgerError,
+    NotFound,
+    Overloaded,
+    StorageError,
+    Unauthenticated,
+)
+
+_ERRORS: Final[dict[int, type[ConductorError]]] = {
+    401: Unauthenticated,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    422: InvalidInput,
+    507: StorageError,
+}
+
+
+class Unreachable(ConductorError):
+    """No server answers where one should be."""
+
+    code = "server.unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One server and the key to it; every call opens its own connection."""
+
+    url: str
+    key: str | None
+    timeout_s: float = 60.0
+
+    def get(self, path: str, **query: Any) -> Any:
+        """GET, decoded from JSON; None values of the query are left out."""
+        return self._call("GET", path, query=query)
+
+    def post(self, path: str, body: Any = None, **query: Any) -> Any:
+        """POST a JSON body."""
+        return self._call("POST", path, body=body, query=query)
+
+    def put(self, path: str, body: Any) -> Any:
+        """PUT a JSON body."""
+        return self._call("PUT", path, body=body)
+
+    def delete(self, path: str) -> Any:
+        """DELETE."""
+        return self._call("DELETE", path)
+
+    def text(self, path: str) -> str:
+        """GET, as text."""
+        with self._open("GET", path, None, {}) as response:
+            return response.read().decode("utf-8", "replace")
+
+    def events(self, path: str) -> Iterator[tuple[str, Any]]:
+        """Server-sent events as (name, data) until the server ends the stream."""
+        with self._open("GET", path, None, {"Accept": "text/event-stream"}) as response:
+            name, data = "message", ""
+            for raw in response:
+                line = raw.decode("utf-8").rstrip("\n")
+                if line.startswith("event: "):
+                    name = line[7:]
+                elif line.startswith("data: "):
+                    data += line[6:]
+                elif not line and data:
+                    yield name, json.loads(data)
+                    name, data = "message", ""
+
+    def _call(self, method: str, path: str, *, body: Any = None, query: dict[str, Any] | None = None) -> Any:
+        wanted = {name: value for name, value in (query or {}).items() if value is not None}
+        if wanted:
+            path += "?" + urlencode(wanted, doseq=True)
+        with self._open(method, path, body, {}) as response:
+            content = response.read()
+        return json.loads(content) if content else None
+
+    def _open(self, method: str, path: str, body: Any, headers: dict[str, str]) -> http.client.HTTPResponse:
+        address = urlsplit(self.url)
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=self.timeout_s)
+        if self.key is not None:
+            headers["Authorization"] = f"Bearer {self.key}"
+        content = None
+        if body is not None:
+            content = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        try:
+            connection.request(method, path, content, headers)
+            response = connection.getresponse()
+        except OSError as error:
+            raise Unreachable(
+                f"no server answers at {self.url} ({error.strerror or error}); start one with `conductor serve`"
+            ) from error
+        if response.status >= 400:
+            raise _error(response)
+        return response
+
+
+def _error(response: http.client.HTTPResponse) -> ConductorError:
+    """The problem document of a response as the error it was made from."""
+    content = response.read()
+    try:
+        problem = json.loads(content)
+    except ValueError:
+        problem = {"detail": content.decode("utf-8", "replace")[:500], "code": f"http.{response.status}"}
+    message, details = problem.get("detail", ""), problem.get("details", {})
+    if response.status == 503 and "retry_after_s" in details:
+        return Overloaded(message, retry_after_s=float(details["retry_after_s"]), field=problem.get("field"))
+    code = problem.get("code", "")
+    kind = LedgerError if code.startswith("ledger") else _ERRORS.get(response.status, ConductorError)
+    error = kind(message, field=problem.get("field"), details=details)
+    error.code = code
+    return error

@@ -1,0 +1,29 @@
+"""`conductor mind`: how good the decisions are."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from conductor.faces.cli import context as contexts
+from conductor.faces.cli import printing
+
+app = typer.Typer(name="mind", help="The decision maker: evaluate.", no_args_is_help=True)
+
+
+@app.command("evaluate")
+def evaluate(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help='JSON lines {"id", "text", "accept", "best"}.')],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Decide about labelled texts; print accuracy on `accept` and `best`, per class, and calibration (ECE)."""
+    from conductor.app.mind import Mind  # loads the encoder, which `--help` must not wait for
+
+    here = contexts.of(context)
+    with here.notes.status("Evaluating …"):
+        report = Mind(data_dir=here.installation.data_dir).evaluate(contexts.read_text(str(file)).splitlines())
+    if as_json:
+        printing.print_json(contexts.as_json(report))
+    else:
+        here.console.print(report.text(), markup=False)

@@ -1,0 +1,77 @@
+"""`conductor settings`: show every value with its origin, change and forget."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from conductor.domain.errors import NotFound
+from conductor.faces.cli import context as contexts
+from conductor.faces.cli import printing
+
+app = typer.Typer(name="settings", help="Settings: show, set, unset.", no_args_is_help=True)
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("show")
+def show(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="One setting; all by default.")] = None,
+    as_json: _Json = False,
+) -> None:
+    """Show each value, where it came from, and what it means. Secrets are masked."""
+    here = contexts.of(context)
+    with here.server() as client:
+        found = client.get("/v1/settings")["settings"]
+    if name is not None:
+        found = [row for row in found if row["name"] == name]
+        if not found:
+            raise NotFound(f"there is no setting {name!r}; `conductor settings show` lists them", field="name")
+    if as_json:
+        printing.print_json({"settings": found})
+        return
+    rows = [[row["name"], _shown(row["value"]), _origin(row), row["description"]] for row in found]
+    here.console.print(printing.table(None, ["Setting", "Value", "From", "Meaning"], rows))
+
+
+@app.command("set")
+def set_one(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The setting.")],
+    value: Annotated[str, typer.Argument(help="Its value; JSON is understood, other text is taken as it is.")],
+) -> None:
+    """Change a setting for good; it wins over environment, file and default."""
+    _change(context, name, lambda client: client.put(f"/v1/settings/{name}", {"value": _value(value)}))
+
+
+@app.command("unset")
+def unset(context: typer.Context, name: Annotated[str, typer.Argument(help="The setting.")]) -> None:
+    """Forget a changed setting, so that environment, file or default counts again."""
+    _change(context, name, lambda client: client.delete(f"/v1/settings/{name}"))
+
+
+def _change(context: typer.Context, name: str, call: Any) -> None:
+    here = contexts.of(context)
+    with here.server() as client:
+        changes = call(client)["changes"]
+    if not changes:
+        here.console.print(f"{name} has that value already.")
+    for change in changes:
+        effect = "after a restart" if change["needs_restart"] else "now"
+        here.console.print(f"{change['name']}: {_shown(change['old'])} → {_shown(change['new'])}, in effect {effect}.")
+
+
+def _origin(row: dict[str, Any]) -> str:
+    return f"{row['source']}: {row['place']}" if row["place"] else row["source"]
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

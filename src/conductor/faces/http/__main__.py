@@ -1,0 +1,157 @@
+"""Run the server: `python -m conductor.faces.http`, which is what `conductor serve` becomes.
+
+Prints the address once it listens. With `--embedded` it takes a free port and ends when its standard input closes, so it
+never outlives the command that started it.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+
+import uvicorn
+
+from conductor.app.compose import running
+from conductor.app.conductor import Conductor
+from conductor.app.installation import Installation
+from conductor.app.logs import configure_logging
+from conductor.app.settings.model import Settings
+from conductor.domain.errors import ConductorError, SettingsError
+from conductor.faces.http.server import create_app
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until told to stop; returns the exit code."""
+    options = _options(arguments)
+    overrides = {
+        "server.host": options.host,
+        "server.port": 0 if options.embedded else options.port,
+        "log.level": "warning" if options.embedded and options.log_level is None else options.log_level,
+        "server.require_key": False if options.no_key else None,
+    }
+    try:
+        installation = Installation.find(
+            data_dir=options.data_dir,
+            config=options.config,
+            environ=os.environ,
+            overrides={name: value for name, value in overrides.items() if value is not None},
+        )
+        configure_logging(installation.settings)
+        asyncio.run(serve(installation, embedded=options.embedded))
+    except ConductorError as error:
+        sys.stderr.write(f"conductor: {error.message}\n")
+        return 2 if isinstance(error, SettingsError) else 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signals: after them it would raise the signal again, before tasks and store have ended."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to `serve`."""
+        yield
+
+    def stop(self) -> None:
+        """Take no more requests and end those under way."""
+        self.should_exit = True
+
+
+async def serve(installation: Installation, *, embedded: bool) -> None:
+    """Compose, listen, say so, and serve until a signal comes (or, embedded, until standard input closes)."""
+    settings = installation.settings
+    listener = _listen(settings)
+    with listener:
+        port = listener.getsockname()[1]
+        url = f"http://{_shown(settings.server.host)}:{port}"
+        async with running(installation, url=url) as conductor:
+            app = create_app(conductor, hosts=LOOPBACK | {settings.server.host})
+            server = _Server(
+                uvicorn.Config(
+                    app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5, ws="none"
+                )
+            )
+            for name in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(name, server.stop)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_announce(server, conductor, url, embedded=embedded))
+                if embedded:
+                    group.create_task(_end_with_input(server))
+                await server.serve(sockets=[listener])
+                server.should_exit = True
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.server.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.server.host.strip("[]"), settings.server.port))
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"cannot listen on {settings.server.host}:{settings.server.port}: {error.strerror}; "
+            "choose another with --port (0 takes a free one)",
+            field="server.port",
+        ) from error
+    return listener
+
+
+async def _announce(server: uvicorn.Server, conductor: Conductor, url: str, *, embedded: bool) -> None:
+    while not server.started:
+        if server.should_exit:
+            return
+        await asyncio.sleep(0.01)
+    if embedded:
+        sys.stdout.write(f"{url}\n")
+    else:
+        token = conductor.access.issue_login()
+        sys.stdout.write(f"Conductor serves {url}\n")
+        if token is not None:
+            sys.stdout.write(f"Open in a browser (once, within ten minutes): {url}/login?token={token}\n")
+    sys.stdout.flush()
+
+
+async def _end_with_input(server: uvicorn.Server) -> None:
+    """Wait for the end of standard input in a way that does not keep the process alive by itself."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), ended.set)
+    while not server.should_exit:
+        try:
+            async with asyncio.timeout(0.5):
+                await ended.wait()
+        except TimeoutError:
+            continue
+        ended.clear()
+        if not os.read(sys.stdin.fileno(), 1024):
+            break
+    loop.remove_reader(sys.stdin.fileno())
+    server.should_exit = True
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="conductor serve", description="Serve the HTTP API and run tasks.")
+    parser.add_argument("--data-dir")
+    parser.add_argument("--config")
+    parser.add_argument("--host")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
+    parser.add_argument("--no-key", action="store_true")
+    parser.add_argument("--embedded", action="store_true")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

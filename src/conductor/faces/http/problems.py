@@ -1,0 +1,127 @@
+"""Our error tree as RFC 9457 problem documents; the only place where HTTP statuses are chosen."""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+
+from conductor.domain.errors import (
+    ConductorError,
+    Conflict,
+    Exhausted,
+    Forbidden,
+    InvalidInput,
+    InvalidTransition,
+    LedgerError,
+    NotFound,
+    Overloaded,
+    StorageError,
+    Unauthenticated,
+)
+
+#: The first class that fits counts.
+_STATUS: Final[tuple[tuple[type[ConductorError], HTTPStatus], ...]] = (
+    (Exhausted, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (InvalidInput, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (NotFound, HTTPStatus.NOT_FOUND),
+    (Conflict, HTTPStatus.CONFLICT),
+    (InvalidTransition, HTTPStatus.CONFLICT),
+    (Unauthenticated, HTTPStatus.UNAUTHORIZED),
+    (Forbidden, HTTPStatus.FORBIDDEN),
+    (Overloaded, HTTPStatus.SERVICE_UNAVAILABLE),
+    (StorageError, HTTPStatus.INSUFFICIENT_STORAGE),
+    (LedgerError, HTTPStatus.INTERNAL_SERVER_ERROR),
+    (ConductorError, HTTPStatus.INTERNAL_SERVER_ERROR),
+)
+
+log = structlog.get_logger(__name__)
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457) with our stable `code`; `field` names the input at fault."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    field: str | None = None
+    details: dict[str, Any] = {}
+
+
+def problem(
+    status: HTTPStatus, detail: str, *, code: str, field: str | None = None, details: dict[str, Any] | None = None
+) -> JSONResponse:
+    """A problem as a response; `type` is a stable name, not an address that has to answer."""
+    document = Problem(
+        type=f"urn:conductor:problem:{code}",
+        title=status.phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        field=field,
+        details=details or {},
+    )
+    headers = {"WWW-Authenticate": 'Bearer realm="conductor"'} if status is HTTPStatus.UNAUTHORIZED else {}
+    return JSONResponse(
+        document.model_dump(), status_code=status, headers=headers, media_type="application/problem+json"
+    )
+
+
+def of_error(error: ConductorError) -> JSONResponse:
+    """The problem that one of our errors is told as."""
+    status = next(status for kind, status in _STATUS if isinstance(error, kind))
+    response = problem(status, error.message, code=error.code, field=error.field, details=error.details)
+    if isinstance(error, Overloaded):
+        response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    return response
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the app as a problem document."""
+
+    @app.exception_handler(ConductorError)
+    async def ours(_request: Request, error: ConductorError) -> JSONResponse:
+        return of_error(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+        return problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"{field or 'the request'}: {first['msg']}",
+            code="input",
+            field=field or None,
+            details={"errors": [{"field": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]},
+        )
+
+    @app.exception_handler(HTTPException)
+    async def standard(_request: Request, error: HTTPException) -> JSONResponse:
+        status = HTTPStatus(error.status_code)
+        response = problem(status, str(error.detail), code=f"http.{error.status_code}")
+        response.headers.update(error.headers or {})
+        return response
+
+
+async def guarded(request: Request, answer: Callable[[Request], Awaitable[Any]]) -> Any:
+    """The last net around a request: an error nobody foresaw is logged and told without its inner workings."""
+    try:
+        return await answer(request)
+    except ConductorError as error:
+        return of_error(error)
+    except Exception:  # whatever a request did, the server goes on
+        log.exception("request_failed", method=request.method, path=request.url.path)
+        return problem(
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            "the server met an error of its own; its log has the details under the trace id of this response",
+            code="internal",
+        )
