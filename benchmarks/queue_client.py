@@ -1,23 +1,25 @@
 """Our side of `benchmarks.queue`: `python -m benchmarks.queue_client FOLDER TASKS SINGLES` prints one JSON line.
 
-Runs an installation with the default settings on FOLDER and submits through the Python API. Submitters take turns, so
-that one portion is being decided while another runs; together they stay below the default depth of the queue.
+Runs an installation with the default settings on FOLDER and submits through the Python API. Two submitters keep portions
+under way, so that one is decided while another runs; together these never exceed the default depth of the queue.
 """
 
 import asyncio
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from conductor.app.conductor import Conductor
-from conductor.domain.task import Submission
+from conductor.domain.task import Submission, Task
 from conductor.domain.workload import Workload
 
 WARM_UP: Final = 50
 PORTION: Final = 250
-SUBMITTERS: Final = 3
+PORTIONS_UNDER_WAY: Final = 4
+SUBMITTERS: Final = 2
 
 
 async def main(folder: Path, tasks: int, singles: int) -> None:
@@ -35,16 +37,21 @@ async def main(folder: Path, tasks: int, singles: int) -> None:
 async def bulk(conductor: Conductor, tasks: int) -> None:
     """Submit `tasks` and wait until the end of each is durable."""
     portions = iter([min(PORTION, tasks - start) for start in range(0, tasks, PORTION)])
+    room = asyncio.Semaphore(PORTIONS_UNDER_WAY)
 
-    async def submit_portions() -> None:
+    async def submit() -> None:
         for size in portions:  # the submitters share one iterator
+            await room.acquire()
             accepted = await conductor.tasks.submit_many([submission()] * size)
-            for task in accepted:
-                await conductor.tasks.wait(task.task_id)
+            group.create_task(await_ends(accepted))
+
+    async def await_ends(accepted: Sequence[Task]) -> None:
+        await asyncio.gather(*(conductor.tasks.wait(task.task_id) for task in accepted))
+        room.release()
 
     async with asyncio.TaskGroup() as group:
         for _ in range(SUBMITTERS):
-            group.create_task(submit_portions())
+            group.create_task(submit())
 
 
 async def single(conductor: Conductor) -> float:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from conductor.adapters.encoder_onnx.letters import BUCKETS, features
 
-RIDGE = 2e-5
+RIDGE = 3e-6
 STEPS = 80
 MAX_CHARACTERS = 1_024
 

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.decisions.arrangement import HashingEncoder
 
@@ -102,6 +102,7 @@ def test_a_language_model_that_fails_is_left_out_and_noted(encoder: HashingEncod
     assert analysis.features.notes == ("the language model did not take part: the model is busy",)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=80), min_size=1, max_size=5))
 def test_shares_of_any_text_are_a_distribution(texts: list[str]) -> None:
     for analysis in Analyst(HashingEncoder()).analyse(texts):

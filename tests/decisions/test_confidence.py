@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conductor.decisions.calibration import Calibration, TrackRecord
@@ -38,6 +38,7 @@ def test_the_four_parts_weigh_forty_thirty_twenty_and_ten_per_cent() -> None:
     assert weighted_sum(one_each) == pytest.approx(0.4 * 0.5 + 0.3 * 0.25 + 0.2 * 0.75 + 0.1 * 0.1)
 
 
+@settings(deadline=None)
 @given(st.floats(0.3, 1.0))
 def test_without_history_on_an_idle_fleet_the_confidence_is_the_class_probability(probability: float) -> None:
     assert weighted_sum(parts(probability=probability)) == pytest.approx(probability)
@@ -47,6 +48,7 @@ def test_a_busy_fleet_lowers_the_confidence_by_its_weight() -> None:
     assert weighted_sum(parts()) - weighted_sum(parts(nodes=0.0, resources=0.5)) == pytest.approx(0.25)
 
 
+@settings(deadline=None)
 @given(
     probability=shares,
     successes=st.floats(0, 100),
@@ -77,6 +79,7 @@ def test_old_outcomes_fade() -> None:
     assert rates.runs("NPU") == (0.0, 0.0)
 
 
+@settings(deadline=None)
 @given(shares)
 def test_before_any_outcome_the_confidence_is_the_raw_sum(raw: float) -> None:
     assert Calibration().confidence(raw) == raw
@@ -115,6 +118,7 @@ def test_the_record_is_the_error_of_what_was_stated() -> None:
     )
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 50), low=shares, high=shares)
 def test_correction_keeps_the_order_and_the_bounds(seed: int, low: float, high: float) -> None:
     calibration, _, _ = a_replay(seed, 40, true_share=0.3)
@@ -123,6 +127,7 @@ def test_correction_keeps_the_order_and_the_bounds(seed: int, low: float, high: 
     assert 0.0 <= calibration.confidence(low) <= calibration.confidence(high) <= 1.0
 
 
+@settings(deadline=None)
 @given(raw=st.floats(0.05, 0.95))
 def test_a_stated_confidence_leads_back_to_its_raw_sum(raw: float) -> None:
     calibration, _, _ = a_replay(7, 200, true_share=0.7)

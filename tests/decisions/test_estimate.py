@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conductor.decisions.curve import fit_cost
@@ -164,6 +164,7 @@ sizes_and_costs = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(runs=sizes_and_costs, asked=st.dictionaries(st.sampled_from(["a", "b", "d"]), st.floats(0.0, 1e15)))
 def test_any_history_gives_a_finite_interval_around_a_positive_value(
     runs: list[tuple[dict[str, float], float]], asked: dict[str, float]
@@ -173,6 +174,7 @@ def test_any_history_gives_a_finite_interval_around_a_positive_value(
     assert 0.0 < predicted.low <= predicted.value <= predicted.high < math.inf
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 1000))
 def test_the_same_history_gives_the_same_estimate(seed: int) -> None:
     once = [made.duration_s for made, _, _ in last_ten_of_thirty("filter photos", seed)]

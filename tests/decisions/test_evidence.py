@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.decisions.arrangement import START_UNIX_S
 
@@ -32,6 +32,13 @@ def test_a_device_that_failed_repeatedly_on_similar_tasks_loses_to_the_runner_up
     assert after[CPU] > after[GPU]
 
 
+def test_no_certainty_of_the_classifier_stands_against_seven_failures() -> None:
+    certain = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    evidence = gather([(a_memory(failures=7), 1.0)], now_unix_s=START_UNIX_S)
+
+    assert DEVICES[int(np.argmax(weigh_devices(certain, evidence)))] is not GPU
+
+
 def test_failures_on_dissimilar_tasks_change_nothing() -> None:
     assert weighed(a_memory(failures=9), cosine=0.55)[GPU] == pytest.approx(0.6)
 
@@ -48,6 +55,7 @@ def test_the_device_that_was_faster_gains() -> None:
     assert swapped[GPU] < 0.55
 
 
+@settings(deadline=None)
 @given(successes=st.integers(0, 30), failures=st.integers(0, 30), more=st.integers(1, 10), cosine=st.floats(0.61, 1.0))
 def test_more_failures_never_raise_the_share_of_a_device(
     successes: int, failures: int, more: int, cosine: float
@@ -58,6 +66,7 @@ def test_more_failures_never_raise_the_share_of_a_device(
     assert weighed(other, a_memory(failures=more), cosine=cosine)[GPU] <= weighed(other, cosine=cosine)[GPU] + 1e-9
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(DEVICES), st.sampled_from(DEVICES), st.integers(0, 50), st.integers(1, 50)),

@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conductor.decisions.features import READ_CHARACTERS, features_of
@@ -105,6 +105,7 @@ def test_the_language_is_right_for_nine_in_ten_short_texts() -> None:
     assert right / len(labelled) >= 0.9
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_any_text_can_be_read(text: str) -> None:
     features = features_of(text)

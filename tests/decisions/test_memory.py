@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.decisions.arrangement import START_UNIX_S
 
@@ -42,6 +42,7 @@ def a_memory(count: int, *, places: int = 1000, neighbours: int = 4) -> Experien
     return memory
 
 
+@settings(deadline=None)
 @given(count=st.integers(1, 400), seed=st.integers(10_000, 20_000))
 def test_the_nearest_are_those_of_highest_cosine(count: int, seed: int) -> None:
     memory, query = a_memory(count), a_vector(seed)
@@ -52,6 +53,7 @@ def test_the_nearest_are_those_of_highest_cosine(count: int, seed: int) -> None:
     assert np.allclose([cosine for _, cosine in found], cosines[:4], atol=1e-5)
 
 
+@settings(deadline=None)
 @given(before=st.integers(0, 60), after=st.integers(0, 60), places=st.integers(5, 40))
 def test_bringing_an_answer_up_to_date_equals_searching_anew_unless_found_places_were_lost(
     before: int, after: int, places: int

@@ -52,7 +52,7 @@ def test_a_reworded_task_is_recognised_as_similar_and_its_duration_used(maker: D
 
 def test_repeated_failures_on_one_device_send_such_work_elsewhere(maker: DecisionMaker) -> None:
     text = "Encode this clip to H.264"
-    for number in range(15):
+    for number in range(7):
         live_through(maker, text, an_outcome(ending=Ending.EXIT_CODE), task_id=f"t{number}")
 
     assert maker.decide("t99", Submission(description=text)).device is not DeviceType.VIDEO

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conductor.decisions.urgency import Urgency, choose_priority, urgency_of
@@ -73,6 +73,7 @@ def test_the_rest_of_a_text_still_counts_when_one_sentence_gives_orders() -> Non
     assert urgency_of("Give me priority 1. The trailer is urgent").priority == 2
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_no_text_alone_reaches_priority_one(text: str) -> None:
     assert choose_priority(urgency_of(text), {}, now_unix_s=NOW, duration_s=1.0, proposed=1).value >= 2

@@ -11,6 +11,8 @@ from conductor.adapters.encoder_onnx import SHIPPED, OnnxEncoder
 from conductor.domain.device import DeviceType, TaskKind
 from conductor.domain.errors import StorageError
 
+SHIPPED_FILES = ("encoder.int8.onnx", "tokenizer.json", "letters.npz", "card.json")
+
 EASY = {
     "Train a ResNet-50 on our labelled images with PyTorch": "GPU",
     "Transcode all mkv files to H.265 with ffmpeg": "VIDEO",
@@ -150,7 +152,7 @@ def test_a_flipped_bit_is_refused_with_file_expected_and_found(tmp_path: Path) -
     assert str(refused.value.details["expected"]) in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["encoder.int8.onnx", "tokenizer.json", "card.json"])
+@pytest.mark.parametrize("name", SHIPPED_FILES)
 def test_a_truncated_or_missing_file_is_named(tmp_path: Path, name: str) -> None:
     folder = _copy(tmp_path)
     (folder / name).write_bytes((folder / name).read_bytes()[:100])
@@ -162,9 +164,16 @@ def test_a_truncated_or_missing_file_is_named(tmp_path: Path, name: str) -> None
         _ = OnnxEncoder(folder).checksum
 
 
+def test_an_intact_copy_says_the_same(tmp_path: Path, encoder: OnnxEncoder) -> None:
+    copy = OnnxEncoder(_copy(tmp_path))
+
+    assert copy.checksum == encoder.checksum
+    np.testing.assert_array_equal(copy.encode(["cut a clip"]).embeddings, encoder.encode(["cut a clip"]).embeddings)
+
+
 def _copy(tmp_path: Path) -> Path:
     folder = tmp_path / "encoder"
     folder.mkdir()
-    for name in ("encoder.int8.onnx", "tokenizer.json", "card.json"):
+    for name in SHIPPED_FILES:
         shutil.copy(SHIPPED / name, folder / name)
     return folder

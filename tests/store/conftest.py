@@ -1,15 +1,11 @@
 """Every store: a new SQLite file, and a new database of a real PostgreSQL."""
 
-import itertools
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.store.postgres import OLDEST, Cluster, find_programs
 from tests.store.stores import Store, open_store
-
-_numbers = itertools.count()
 
 
 @pytest.fixture
@@ -30,8 +26,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def postgres_url(cluster: Cluster) -> str:
-    """A new, empty database."""
-    return cluster.new_database(f"test_{next(_numbers)}")
+    return cluster.empty_database()
 
 
 @pytest.fixture

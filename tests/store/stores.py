@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -37,14 +37,7 @@ class Store:
     async def keep(self, *tasks: Task) -> None:
         """Record tasks as they are, each with the event that led to its state."""
         for task in tasks:
-            begun = Task(
-                task_id=task.task_id,
-                submission=task.submission,
-                state=TaskState.SUBMITTED,
-                submitted_at_unix_s=task.submitted_at_unix_s,
-                updated_at_unix_s=task.submitted_at_unix_s,
-            )
-            self.tasks.record(begun, event_of(begun))
+            self.tasks.record(task, replace(event_of(task), state=TaskState.SUBMITTED))
             if task.state is not TaskState.SUBMITTED:
                 self.tasks.record(task, event_of(task))
         await self.committer.durable()
@@ -175,9 +168,7 @@ outcomes = st.builds(
     output_bytes=st.integers(0, 2**60),
     confinement=texts,
 )
-limits = st.builds(
-    Limits, memory_bytes=st.integers(1, 2**50), wall_time_s=st.floats(0.001, 1e9), network=st.booleans()
-)
+limits = st.builds(Limits, memory_bytes=st.integers(1, 2**50), wall_time_s=st.floats(0.001, 1e9), network=st.booleans())
 submissions = st.builds(
     Submission,
     description=texts.filter(str.strip),

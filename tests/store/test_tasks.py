@@ -6,18 +6,18 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.store.stores import ROAD, Store, a_task, event_of, life_of, tasks
 
 from conductor.domain.errors import NotFound
 from conductor.domain.node import NodeId
 from conductor.domain.outcome import Ending, Outcome
 from conductor.domain.task import Submission, Task, TaskId, TaskState, UserId
 from conductor.scheduling.ports import TaskFilter
-from tests.store.stores import ROAD, Store, a_task, event_of, life_of, tasks
 
 pytestmark = pytest.mark.anyio
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(tasks, min_size=1, max_size=3))
 async def test_a_task_is_read_back_exactly_as_it_was_recorded(store: Store, tasks: list[Task]) -> None:
     await store.keep(*tasks)

@@ -158,6 +158,8 @@ class RecordFile:
 
     def read(self, start: int, count: int = 1) -> bytes:
         """See `Records.read`."""
+        if start >= len(self):
+            return b""
         with _storage(f"reading {self._path}"):
             return os.pread(self._descriptor, count * self._width, start * self._width)
 
@@ -185,6 +187,8 @@ def read_lines(path: Path, start: int = 0, stop: int | None = None) -> Iterator[
     """
     with _storage(f"reading {path}"), path.open("rb", buffering=_READ_BUFFER_BYTES) as file:
         end = os.fstat(file.fileno()).st_size if stop is None else stop
+        if start >= end:
+            return
         offset = file.seek(start)
         for line in file:
             if offset >= end:

@@ -53,7 +53,7 @@ from conductor.decisions.recommend import DecisionMaker
 from conductor.domain.clock import Clock
 from conductor.domain.event import TaskEvent
 from conductor.domain.node import Node, NodeId
-from conductor.domain.task import Level, Task
+from conductor.domain.task import FINAL, Level, Task, TaskState
 from conductor.fleet.confinement import ConfinementPolicy, carve
 from conductor.fleet.inventory import merge_devices
 from conductor.fleet.performance import PerformanceBook
@@ -296,7 +296,7 @@ def _apply(settings: Settings, queue: FairQueue, dispatcher: Dispatcher) -> None
 
 def _observe_performance(book: PerformanceBook, task: Task, event: TaskEvent) -> None:
     """Listener for `Transitions`: every attempt that ended tells something about its node."""
-    ended = event.state not in (event.state.SUBMITTED, event.state.DECIDED, event.state.PLACED, event.state.RUNNING)
+    ended = event.state in FINAL or (event.state is TaskState.QUEUED and task.attempt > 0)
     if ended and task.outcome is not None and task.decision is not None:
         book.observe(
             NodeId(task.outcome.node_id),

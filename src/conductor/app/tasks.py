@@ -206,7 +206,8 @@ class Tasks:
             spec = self._executor.check(workload.kind, workload.spec)
         else:  # looks at files
             spec = await asyncio.to_thread(self._executor.check, workload.kind, workload.spec)
-        submission = replace(submission, workload=replace(workload, spec=spec))
+        if spec is not workload.spec:
+            submission = replace(submission, workload=replace(workload, spec=spec))
         return _Checked(submission, self._executor.profile(workload.kind, spec))
 
     async def _read(self, texts: Sequence[str]) -> Sequence[Analysis]:

@@ -34,6 +34,8 @@ _NEARNESS: Final = 0.12
 #: How a single run is scaled to another size: between start-up (0) and pure growth (1).
 _BLIND_POWER: Final = 0.7
 _COVERAGE: Final = 0.8
+#: Sizes further from all that was seen than this, in logarithms, are no sizes but mistakes.
+_FURTHEST: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ class Curve:
     def _log_product(self, sizes: Mapping[str, float]) -> float:
         if any(sizes.get(name, 0.0) <= 0 for name in self.names):
             return float(np.median(self.log_g))
-        return float(sum(np.log(sizes[name]) for name in self.names))
+        log_g = float(sum(np.log(sizes[name]) for name in self.names))
+        return min(max(log_g, float(self.log_g.min()) - _FURTHEST), float(self.log_g.max()) + _FURTHEST)
 
     def _distance(self, log_g: float) -> float:
         """How far outside the seen sizes, in logarithms; the interval widens there."""
@@ -101,9 +104,11 @@ class Level:
 
     def predict(self, sizes: Mapping[str, float]) -> Prediction:
         """The middle, scaled by the size that changed most: half start-up, half growth, as nothing better is known."""
-        ratios = [math.log(sizes[name] / size) for name, size in self.sizes.items() if sizes.get(name, 0.0) > 0]
-        furthest = max(ratios, key=abs, default=0.0)
-        value = self.middle * math.exp(min(_BLIND_POWER * furthest, 80.0))
+        ratios = [
+            math.log(sizes[name]) - math.log(size) for name, size in self.sizes.items() if sizes.get(name, 0.0) > 0
+        ]
+        furthest = min(max(max(ratios, key=abs, default=0.0), -_FURTHEST), _FURTHEST)
+        value = self.middle * math.exp(_BLIND_POWER * furthest)
         spread = interval_spread(self.left_out) + abs(furthest) * 0.3
         return Prediction(value, value * math.exp(-spread), value * math.exp(spread))
 

@@ -93,8 +93,7 @@ class Estimator:
         self._workloads.move_to_end(key)
         if len(self._workloads) > _WORKLOADS:
             self._workloads.popitem(last=False)
-        usable = {name: float(value) for name, value in sizes.items() if 0 < value < math.inf}
-        workload.observe(usable, max(duration_s, 1e-6), max(compute_units, _FEWEST_COMPUTE_UNITS))
+        workload.observe(_usable(sizes), max(duration_s, 1e-6), max(compute_units, _FEWEST_COMPUTE_UNITS))
 
     def runs(self, signature: str, device: DeviceType) -> int:
         """How many successful runs of a workload were observed."""
@@ -122,7 +121,7 @@ class Estimator:
         """
         workload = self._workloads.get((signature, device)) if signature else None
         if workload is not None:
-            return _from_runs(workload, sizes)
+            return _from_runs(workload, _usable(sizes))
         units = _around(prior_compute_units, PRIOR_SPREAD / 2, "prior")
         log_mean, weight = evidence.log_duration_s.get(device, (0.0, 0.0))
         if weight >= _SIMILAR_WEIGHT:
@@ -130,6 +129,10 @@ class Estimator:
             return Estimates(duration_s=duration, compute_units=units, basis="similar", runs=0)
         duration = _around(prior_duration_s, PRIOR_SPREAD, "prior")
         return Estimates(duration_s=duration, compute_units=units, basis="prior", runs=0)
+
+
+def _usable(sizes: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in sizes.items() if 0 < value < math.inf}
 
 
 def _from_runs(workload: _Workload, sizes: Mapping[str, float]) -> Estimates:

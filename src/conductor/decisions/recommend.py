@@ -11,7 +11,7 @@ Not covered: tasks made of several steps.
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -20,7 +20,7 @@ from conductor.decisions.analyse import Analysis, Analyst
 from conductor.decisions.calibration import Calibration, TrackRecord
 from conductor.decisions.confidence import SuccessRates, confidence_parts, weighted_sum
 from conductor.decisions.estimate import Estimates, Estimator
-from conductor.decisions.evidence import DEVICES, Evidence, gather, weigh_devices
+from conductor.decisions.evidence import Evidence, choose_device, gather
 from conductor.decisions.experience import experience_of, teaches
 from conductor.decisions.facts import Request, as_evidence, request_of
 from conductor.decisions.memory import ExperienceMemory
@@ -39,15 +39,6 @@ from conductor.domain.workload import WorkProfile
 _REUSED_FOR_S: Final = 0.25
 _CONCLUSIONS: Final = 1024
 _RUNS_OF_FULL_WEIGHT: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    device: DeviceType
-    runner_up: DeviceType
-    probability: float
-    margin: float
-    probabilities: tuple[tuple[DeviceType, float], ...]
 
 
 class DecisionMaker:
@@ -122,7 +113,7 @@ class DecisionMaker:
         analysis, now_unix_s = request.analysis, self._clock.now_unix_s()
         analysis.nearest = self._memory.nearest(analysis.embedding, analysis.nearest)
         evidence = gather(self._memory.recall(analysis.embedding, analysis.nearest), now_unix_s=now_unix_s)
-        choice = _choose(analysis, evidence)
+        choice = choose_device(analysis.device_probabilities, evidence)
         estimates, ranking = self._place(request, choice.device, evidence)
         device_runs = self._rates.runs(ranking.device)
         parts = confidence_parts(
@@ -262,16 +253,3 @@ class DecisionMaker:
     def track_record(self) -> TrackRecord:
         """How the confidences stated so far held up."""
         return self._calibration.record()
-
-
-def _choose(analysis: Analysis, evidence: Evidence) -> _Choice:
-    weighed = weigh_devices(analysis.device_probabilities, evidence)
-    values = weighed.tolist()
-    first, second = sorted(range(len(values)), key=lambda index: -values[index])[:2]
-    return _Choice(
-        device=DEVICES[first],
-        runner_up=DEVICES[second],
-        probability=values[first],
-        margin=values[first] - values[second],
-        probabilities=tuple(zip(DEVICES, values, strict=True)),
-    )

@@ -20,7 +20,7 @@ from conductor.domain.json import JsonValue
 _FAST: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER | orjson.OPT_PASSTHROUGH_SUBCLASS
 #: Between these, both writers lay a number out as plain digits; ECMAScript and orjson part ways outside.
 _SMALLEST_PLAIN: Final = 1e-5
-_LARGEST_PLAIN: Final = float(2**53)
+_LARGEST_PLAIN: Final = 2**53
 _SCALARS: Final = frozenset({str, int, bool, type(None)})
 
 
@@ -41,6 +41,17 @@ def canonical(value: JsonValue) -> bytes:
         return rfc8785.dumps(_as_builtin(value))
     except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as refusal:
         raise InvalidInput(f"not representable as canonical JSON (RFC 8785): {refusal}") from refusal
+
+
+def canonical_again(parsed: JsonValue) -> bytes:
+    """The canonical bytes of a value that was read from JSON text, where every number stands for a double.
+
+    A double like 2^60 is written as an integer, which Python reads as one; here it counts as the double it was.
+
+    Raises:
+        InvalidInput: as `canonical`.
+    """
+    return canonical(_with_doubles(parsed))
 
 
 def _is_plain(value: Any) -> bool:
@@ -73,3 +84,11 @@ def _as_builtin(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_as_builtin(item) for item in value]
     return value
+
+
+def _with_doubles(parsed: Any) -> Any:
+    if isinstance(parsed, dict):
+        return {key: _with_doubles(item) for key, item in parsed.items()}
+    if isinstance(parsed, list):
+        return [_with_doubles(item) for item in parsed]
+    return float(parsed) if type(parsed) is int and abs(parsed) >= _LARGEST_PLAIN else parsed

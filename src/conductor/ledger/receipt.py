@@ -18,7 +18,7 @@ import orjson
 from conductor.domain.errors import InvalidInput, LedgerError
 from conductor.domain.json import JsonObject, JsonValue
 from conductor.ledger.block import SignedHeader, distrust, hash_from, signed_header_from
-from conductor.ledger.canonical import canonical
+from conductor.ledger.canonical import canonical_again
 from conductor.ledger.entry import Entry, entry_from
 from conductor.ledger.merkle import consistency_holds, leaf_hash, root_from_inclusion
 from conductor.ledger.ports import SignatureCheck
@@ -183,7 +183,7 @@ def _parsed(data: bytes, kind: str, noun: str, build: Callable[[dict[str, Any]],
 def _receipt_from(members: dict[str, Any]) -> Receipt:
     _require(members, {"index", "entry", "leaf_hash", "proof", "block", "signatures"})
     return Receipt(
-        entry=entry_from(members["entry"], canonical(members["entry"])),
+        entry=entry_from(members["entry"], canonical_again(members["entry"])),
         index=_count_from(members["index"], "index"),
         leaf_hash=hash_from(members["leaf_hash"], "leaf_hash"),
         proof=_hashes_from(members["proof"]),

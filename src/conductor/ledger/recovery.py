@@ -9,9 +9,7 @@ of its own; anything a crash cannot have done stops the start with the place of 
 not looked for here (`ledger.verify` does).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 from conductor.domain.errors import LedgerError
@@ -66,23 +64,25 @@ def damage(fault: Fault) -> LedgerError:
 
 
 def _confirmed_tip(file: LedgerFile, index: LedgerIndex, check: SignatureCheck) -> Tip:
-    for height, offset, size in islice(_blocks_from_last(index), _BLOCKS_TRIED):
+    last = index.block_count() - 1
+    for height in range(last, max(-1, last - _BLOCKS_TRIED), -1):
         try:
-            line = next(file.lines(offset), (offset, b""))[1]
-            signed, _ = parse_block_line(line[:-1])
-            tree = CompactRange.read(size, index.node)
+            return _tip_behind(height, file, index, check)
         except (LedgerError, IndexDamaged):
             continue
-        header = signed.header
-        agrees = (header.height, header.size, header.root) == (height, size, tree.root().hex())
-        if agrees and line.endswith(b"\n") and distrust(signed, check) is None:
-            return Tip(tree=tree, blocks=height + 1, head=signed, end=offset + len(line), lines=size + height + 1)
     return Tip()
 
 
-def _blocks_from_last(index: LedgerIndex) -> Iterator[tuple[int, int, int]]:
-    for height in reversed(range(index.block_count())):
-        yield height, *index.block(height)
+def _tip_behind(height: int, file: LedgerFile, index: LedgerIndex, check: SignatureCheck) -> Tip:
+    offset, size = index.block(height)
+    line = next(file.lines(offset), (offset, b""))[1]
+    signed, _ = parse_block_line(line[:-1])
+    if (signed.header.height, signed.header.size) != (height, size) or not line.endswith(b"\n"):
+        raise IndexDamaged(f"block {height} is not where it is indexed")
+    tree = CompactRange.read(size, index.node)
+    if tree.root().hex() != signed.header.root or distrust(signed, check):
+        raise IndexDamaged(f"block {height} does not have the root that is indexed")
+    return Tip(tree=tree, blocks=height + 1, head=signed, end=offset + len(line), lines=size + height + 1)
 
 
 def _follow(file: LedgerFile, index: LedgerIndex, check: SignatureCheck, tip: Tip) -> tuple[Tip, TornTail | None]:

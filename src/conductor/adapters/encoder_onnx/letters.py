@@ -7,6 +7,7 @@ network's; weight and temperature are folded into the table by the training reci
 
 import itertools
 import unicodedata
+import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -89,7 +90,7 @@ class LetterExpert:
             with np.load(path, allow_pickle=False) as table:
                 rarity = table["rarity"].astype(np.float32)
                 expert = cls(table["weights"], table["scale"], table["bias"], rarity)
-        except (OSError, ValueError, KeyError) as wrong:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as wrong:
             raise StorageError(
                 f"the encoder's file {path} cannot be read ({wrong}); install the package again"
             ) from wrong

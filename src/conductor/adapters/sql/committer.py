@@ -70,6 +70,9 @@ class GroupCommitter:
         self._sources: list[Callable[[], Iterable[tuple[Statement, list[Row]]]]] = []
         self._wake = asyncio.Event()
         self._durable: asyncio.Future[None] | None = None
+        #: The group being written, or the last one that was.
+        self._writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._writing.set_result(None)
         self.failure: str | None = None  # what the database said last, while it fails
         self._stopped = False
         #: The last transaction begun, until it is known to be committed.
@@ -92,6 +95,8 @@ class GroupCommitter:
 
     def durable(self) -> "Durable":
         """Done when everything queued so far (and perhaps a little more) is on disk; one future for the whole group."""
+        if not self._count and not self._stopped and self._durable is None:
+            return Durable(self._writing)  # nothing waits to be written: at most the present group is under way
         if self._durable is None:
             self._durable = asyncio.get_running_loop().create_future()
             if self._stopped:
@@ -149,15 +154,16 @@ class GroupCommitter:
     def _is_idle(self) -> bool:
         return not self._count and self._durable is None
 
-    def _take(self) -> tuple[_Group, "asyncio.Future[None] | None"]:
+    def _take(self) -> tuple[_Group, "asyncio.Future[None]"]:
         rows, self._rows, self._count = self._rows, {}, 0
-        durable, self._durable = self._durable, None
+        self._writing = self._durable or asyncio.get_running_loop().create_future()
+        self._durable = None
         group: _Group = {}
         for source in self._sources:
             group.update(source())
-        return group | rows, durable
+        return group | rows, self._writing
 
-    async def _commit(self, group: _Group, durable: "asyncio.Future[None] | None") -> None:
+    async def _commit(self, group: _Group, durable: "asyncio.Future[None]") -> None:
         """Write one group, again and again until it is stored.
 
         Failures that may pass are waited for. Others, such as a damaged file or a violated constraint, end the server

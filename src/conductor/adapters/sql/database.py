@@ -100,8 +100,8 @@ class Database:
             verdict = (await connection.execute(text("PRAGMA quick_check(1)"))).scalar_one()
         if verdict != "ok":
             raise StorageError(
-                f"the database {path} is malformed: {verdict}; stop the server, move the file aside and restore a "
-                "backup (the ledger file beside it is independent and can still be verified)"
+                f"the database {path} is malformed: {' '.join(verdict.split())}; stop the server, "
+                "move the file aside and restore a backup (the ledger file beside it is independent and can still be verified)"
             )
 
     async def _migrate(self) -> None:

@@ -28,6 +28,7 @@ _REMEDIES: Final = MappingProxyType(
         "unable to open database file": "check that the folder of `database_url` exists and that this user may write "
         "there",
         "Connect call failed": "no PostgreSQL server answers there; start it or correct `database_url`",
+        "No such file": "no PostgreSQL server answers there; start it or correct `database_url`",
         "Connection refused": "no PostgreSQL server answers there; start it or correct `database_url`",
         "terminating connection": "PostgreSQL is stopping; start it again, nothing that was accepted is lost",
         "shutting down": "PostgreSQL is stopping; start it again, nothing that was accepted is lost",

@@ -95,7 +95,8 @@ Url = Annotated[SecretStr, Form("sqlite:///path/to/file or postgresql://user@hos
 
 
 def _setting(default: Any, description: str, traits: Traits | None = None, **bounds: Any) -> Any:
-    return Field(default, description=description, json_schema_extra={"traits": traits or Traits()}, **bounds)  # type: ignore[dict-item]
+    extra: Any = {"traits": traits or Traits()}  # read by `keys` only; no JSON schema is made of settings
+    return Field(default, description=description, json_schema_extra=extra, **bounds)
 
 
 _RESTART: Final = Traits(restart=True)
