@@ -1,7 +1,7 @@
 """What work of each kind takes before anything of its sort was measured: a table, and how quantities move it.
 
 The figures are orders of magnitude for one ordinary desktop, to be replaced by the first measurement: hence the wide
-interval, a factor of five either way. What was measured is `estimate`.
+interval, a factor of eight either way. What was measured is `estimate`.
 
 | kind | one unit of work | seconds on the ideal device | compute units on a CPU | memory |
 | --- | --- | --- | --- | --- |
@@ -11,13 +11,16 @@ interval, a factor of five either way. What was measured is `estimate`.
 | inference | one item | 0.02 | 2 | 768 MiB |
 | text generation | one token; an answer is 300 | 0.03 | 4 | 2 GiB |
 | training | one epoch of 10,000 samples; ten of them | 60 | 4 | 4 GiB |
-| simulation, rendering | one run, one frame | 60 | 4 | 1 GiB |
+| simulation | one run | 10 | 4 | 1 GiB |
+| rendering | one frame | 60 | 4 | 1 GiB |
 | data, files, archives | one megabyte, or a thousand rows; 10 MB | 0.02 | 1 | 256 MiB |
 
-Covered: counts, bytes, length of material, frame size, epochs, tokens, parameters.
+Covered: counts, bytes, length of material, frame size, epochs, tokens, parameters; and, where the workload names files
+that exist, how much material they hold at usual rates: video 500 kB/s, images 400 kB each, audio 100 kB/s, texts 100 bytes.
 Not covered: sampling rates and frame rates, whose effect hides in the spread.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -26,8 +29,8 @@ from conductor.decisions.features import Features
 from conductor.domain.device import DeviceType, TaskKind
 from conductor.domain.units import GIB, MIB
 
-#: Half width of the prior interval, in logarithms: a factor of five.
-PRIOR_SPREAD: Final = 1.609
+#: Half width of the prior interval, in logarithms: a factor of eight.
+PRIOR_SPREAD: Final = 2.08
 _BATCH_ITEMS: Final = 20.0
 _SHORTEST_S, _LONGEST_S = 0.05, 30 * 86400.0
 #: How much longer work takes on a processor than on the device that is ideal for it.
@@ -51,7 +54,7 @@ _TABLE: Final = MappingProxyType(
         TaskKind.TRAINING: _Row(start_s=10.0, unit_s=60.0, compute_units=4, memory_bytes=4 * GIB),
         TaskKind.INFERENCE: _Row(start_s=1.0, unit_s=0.02, compute_units=2, memory_bytes=768 * MIB),
         TaskKind.LLM_GENERATION: _Row(start_s=2.0, unit_s=0.03, compute_units=4, memory_bytes=2 * GIB),
-        TaskKind.SIMULATION: _Row(start_s=1.0, unit_s=60.0, compute_units=4, memory_bytes=GIB),
+        TaskKind.SIMULATION: _Row(start_s=0.5, unit_s=10.0, compute_units=4, memory_bytes=GIB),
         TaskKind.RENDERING: _Row(start_s=2.0, unit_s=60.0, compute_units=4, memory_bytes=GIB),
         TaskKind.VIDEO_TRANSCODE: _MEDIA_S,
         TaskKind.VIDEO_ANALYSIS: _MEDIA_S,
@@ -65,13 +68,36 @@ _TABLE: Final = MappingProxyType(
         TaskKind.GENERAL: _Row(start_s=0.5, unit_s=5.0, compute_units=1, memory_bytes=128 * MIB),
     }
 )
+#: How many bytes of files hold one unit of work.
+_BYTES_PER_UNIT: Final = MappingProxyType(
+    {
+        TaskKind.VIDEO_TRANSCODE: 5e5,
+        TaskKind.VIDEO_ANALYSIS: 5e5,
+        TaskKind.IMAGE_PROCESSING: 4e5,
+        TaskKind.AUDIO_PROCESSING: 1e5,
+        TaskKind.SIGNAL_PROCESSING: 1e5,
+        TaskKind.INFERENCE: 1e2,
+        TaskKind.DATA_PROCESSING: 1e6,
+        TaskKind.WEB_OR_IO: 1e6,
+        TaskKind.CRYPTO_OR_COMPRESSION: 1e6,
+    }
+)
+_NO_SIZES: Final[Mapping[str, float]] = MappingProxyType({})
 
 
-def prior_duration_s(kind: TaskKind, features: Features, *, on_substitute: bool) -> float:
-    """Seconds that such work may take, from 50 ms to 30 days."""
+def prior_duration_s(
+    kind: TaskKind, features: Features, sizes: Mapping[str, float] = _NO_SIZES, *, on_substitute: bool
+) -> float:
+    """Seconds that such work may take, from 50 ms to 30 days.
+
+    Args:
+        sizes: of the workload's `WorkProfile`; bytes of real files say more than a guess from words.
+        on_substitute: it runs on another type of device than the ideal one. Starting up takes no longer there.
+    """
     row = _TABLE[kind]
-    seconds = row.start_s + row.unit_s * _units_of_work(kind, features)
-    return min(max(seconds * (_SUBSTITUTE_FACTOR if on_substitute else 1.0), _SHORTEST_S), _LONGEST_S)
+    units = _units_in_files(kind, sizes) or _units_of_work(kind, features)
+    seconds = row.start_s + row.unit_s * units * (_SUBSTITUTE_FACTOR if on_substitute else 1.0)
+    return min(max(seconds, _SHORTEST_S), _LONGEST_S)
 
 
 def prior_compute_units(kind: TaskKind, device: DeviceType) -> float:
@@ -90,6 +116,13 @@ def memory_need_bytes(kind: TaskKind, features: Features, *, limit_bytes: int | 
     parameters = features.total("parameters") or 0.0
     need = int(max(_TABLE[kind].memory_bytes, parameters * _BYTES_PER_PARAMETER))
     return need if limit_bytes is None else min(need, limit_bytes)
+
+
+def _units_in_files(kind: TaskKind, sizes: Mapping[str, float]) -> float | None:
+    """Units of work in the files that a workload names; None when it names none, or size tells nothing for its kind."""
+    held = sum(size for name, size in sizes.items() if name == "input_bytes" or name.endswith(".bytes"))
+    per_unit = _BYTES_PER_UNIT.get(kind)
+    return held / per_unit if held and per_unit else None
 
 
 def _units_of_work(kind: TaskKind, features: Features) -> float:

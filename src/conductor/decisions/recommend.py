@@ -182,7 +182,7 @@ class DecisionMaker:
 
     def _estimate(self, request: Request, ideal: DeviceType, runs_on: DeviceType, evidence: Evidence) -> Estimates:
         kind, proposal = request.analysis.task_kind, request.analysis.proposal
-        duration_s = prior_duration_s(kind, request.features, on_substitute=runs_on is not ideal)
+        duration_s = prior_duration_s(kind, request.features, request.sizes, on_substitute=runs_on is not ideal)
         units = prior_compute_units(kind, runs_on)
         if proposal is not None:
             # Two rough guesses of an order of magnitude: their geometric mean.

@@ -12,13 +12,14 @@ MEDIA_WORDS: Final = MappingProxyType(
         word: medium
         for medium, words in {
             "video": "video videos vidéo vidéos vídeo vídeos videoclip clip clips film films movie movies filme filmes "
-            "footage recording recordings wideo filmy видео ролик ролики filmato filmati klip filmpje filmpjes episode "
+            "footage wideo filmy видео ролик ролики filmato filmati klip filmpje filmpjes episode "
             "episodes stream livestream timelapse",
             "image": "image images photo photos picture pictures bild bilder foto fotos imagen imágenes imagem imagens "
             "immagine immagini afbeelding afbeeldingen zdjęcie zdjęcia zdjęć obraz obrazy obrazów resim resimler "
             "fotoğraf fotoğraflar изображение изображения изображений фото фотографии фотографий thumbnail thumbnails "
             "scan scans screenshot screenshots icon icons frame frames jpegs pngs",
-            "audio": "audio audios sound music song songs podcast podcasts speech voice ton tonspur musik lied lieder "
+            "audio": "recording recordings "
+            "audio audios sound music song songs podcast podcasts speech voice ton tonspur musik lied lieder "
             "chanson chansons música canciones canción músicas musica canzoni muziek geluid dźwięk muzyka ses müzik "
             "звук аудио музыка песни track tracks wavs mp3s call calls",
             "signal": "signal signals eeg ecg ekg ppg imu accelerometer sensor sdr iq vibration seismic radar señal "
