@@ -203,7 +203,8 @@ class DecisionMaker:
         Reads the description again, blocking, when its analysis is no longer kept.
 
         Returns:
-            The experience to store; None when there is nothing to learn (no decision, cancelled, could not start).
+            The experience to store; None when there is nothing to learn (no decision, cancelled, could not start), or
+            nothing that a later start would miss (one more success of what succeeded many times).
         """
         decision = task.decision
         if decision is None or not teaches(outcome):
@@ -212,8 +213,8 @@ class DecisionMaker:
         request = request_of(task.submission, analysis, profile)
         experience = experience_of(decision, outcome, request)
         raw = decision.evidence.get("raw_confidence")
-        self._take_in(experience, raw=raw if isinstance(raw, float) else self._calibration.raw(decision.confidence))
-        return experience
+        raw = raw if isinstance(raw, float) else self._calibration.raw(decision.confidence)
+        return experience if self._take_in(experience, raw=raw) else None
 
     def restore(self, experiences: Iterable[Experience]) -> None:
         """Take in stored experiences, oldest first, as if they happened now one after the other."""
@@ -222,7 +223,11 @@ class DecisionMaker:
             # Fits the map, as the decision after this one once did, so that the next stated value is undone rightly.
             self._calibration.confidence(experience.confidence)
 
-    def _take_in(self, experience: Experience, *, raw: float) -> None:
+    def _take_in(self, experience: Experience, *, raw: float) -> bool:
+        """Learn one outcome; returns whether it changes anything that anyone could see.
+
+        The thousandth success of the same task does not; the first ones and every failure do, and then a tenth more.
+        """
         runs = self._memory.remember(experience)
         self._rates.observe(experience.available_device, succeeded=experience.succeeded)
         self._rates.observe(experience.node_id, succeeded=experience.succeeded)
@@ -240,10 +245,10 @@ class DecisionMaker:
                 duration_s=experience.duration_s,
                 compute_units=experience.compute_units,
             )
-        # The thousandth success of the same task changes nothing that anyone could see; the first ones and every
-        # failure do. So conclusions are dropped when the runs of a place grew by a tenth.
-        if not experience.succeeded or runs < _RUNS_OF_FULL_WEIGHT or runs % (runs // 10) == 0:
+        telling = not experience.succeeded or runs < _RUNS_OF_FULL_WEIGHT or runs % (runs // 10) == 0
+        if telling:
             self._conclusions.clear()
+        return telling
 
     def success_rate(self, name: str) -> float | None:
         """Recent success rate of a device type or a node, in 0–1; None when nothing ran there yet."""
