@@ -2,7 +2,7 @@
 
 Matrix products and the embedding table are stored in 8 bits. Each block of 32 weights has its own scale and activations
 are scaled row by row, so that a text is judged the same whoever shares its batch. Plain dynamic quantisation scales
-over the whole batch: it was tried, is 1.5 times as fast, and let 3 texts in 100 change their device (docs/lab-log.md).
+over the whole batch: it was tried, is 1.5 times as fast, and let 2 texts in 100 change their device (docs/lab-log.md).
 What the files mean to the product is `conductor.adapters.encoder_onnx`.
 """
 
@@ -30,7 +30,7 @@ SHIPPED = Path(__file__).parents[2] / "src" / "conductor" / "adapters" / "encode
 
 
 def export(model: TaskEncoder, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write weights and tokenizer into `folder`; both are replaced whole. The letter expert is `letters.write_letters`."""
+    """Write weights and tokenizer into `folder`; the letter expert is written by `letters.write_letters`."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         plain, packed = Path(scratch, "plain.onnx"), Path(scratch, "packed.onnx")

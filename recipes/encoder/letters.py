@@ -15,11 +15,11 @@ from recipes.encoder.data import DEVICES, Row, targets
 from recipes.encoder.model import BEST_WEIGHT
 from torch import Tensor
 
+from conductor.adapters.encoder_onnx.encoder import MAX_CHARACTERS
 from conductor.adapters.encoder_onnx.letters import BUCKETS, features
 
 RIDGE = 3e-6
 STEPS = 80
-MAX_CHARACTERS = 1_024
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 The heads read the first token and the mean; the embedding is the mean alone, held close to the frozen base by
 distillation, so that it stays a sentence embedding (memory of past tasks, review scoring) while the first token is
-free to specialise. Data and batches are `batches.py`; the loop is `train.py`.
+free to specialise. Data and batches are `batches.py`; the loop is `fit.py`.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
 """Train the sentence encoder from the data in the repository and ship it: one command, fixed seeds.
 
-`python -m recipes.encoder.train` fits one network per seed on all training rows, averages their weights, sets the
-temperature on the hold-out and hands the result to `export.py`. `--small` is a check of the recipe itself: a few
-hundred texts, one epoch, nothing shipped, exit code 1 when the accuracy does not rise. `--validate` keeps a tenth of
-the training rows aside and ships nothing; it was used to choose the settings (`docs/lab-log.md`).
+`python -m recipes.encoder.train` fits one network per seed (`fit.py`) and the letter expert (`letters.py`) on all
+training rows, joins and calibrates them on the hold-out, and ships the result (`export.py`). `--small` is a check of
+the recipe itself: a few hundred texts, two epochs, nothing shipped, exit code 1 when nothing was learned. `--validate`
+keeps a tenth of the training rows aside and ships nothing; it was used to choose the settings (`docs/lab-log.md`).
 """
 
 import argparse

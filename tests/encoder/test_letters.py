@@ -39,7 +39,9 @@ def test_a_slip_of_typing_keeps_most_of_the_letters() -> None:
 def test_the_shipped_table_knows_product_names() -> None:
     expert = LetterExpert.load(SHIPPED / "letters.npz")
 
-    answers = expert.logits(["encode with libx265 crf", "gromacs mdrun", "imagemagick mogrify", "sox resample"]).argmax(axis=1)
+    answers = expert.logits(["encode with libx265 crf", "gromacs mdrun", "imagemagick mogrify", "sox resample"]).argmax(
+        axis=1
+    )
 
     assert [list(DeviceType)[answer] for answer in answers] == ["VIDEO", "GPU", "ISP", "DSP"]
 
