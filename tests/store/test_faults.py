@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, insert
+from tests.store.stores import Store, a_task, event_of, life_of, open_store, running_store
 
 from conductor.adapters.sql.committer import GroupCommitter, Statement
 from conductor.adapters.sql.database import Database
 from conductor.adapters.sql.schema import settings
+from conductor.adapters.sql.tasks import SqlTasks
 from conductor.domain.errors import SettingsError, StorageError
 from conductor.domain.task import TaskId, TaskState
 from conductor.scheduling.ports import TaskFilter
-from tests.store.stores import Store, a_task, event_of, life_of, open_store, running_store
 
 pytestmark = pytest.mark.anyio
 
@@ -198,10 +199,14 @@ async def test_damage_that_appears_while_running_ends_the_store_with_the_remedy(
         damaged.seek(4096)
         damaged.write(b"\xa5" * (file.stat().st_size - 4096))
 
+    committer = GroupCommitter(database, patience_s=0.1)
+    task, store = a_task("t900"), SqlTasks(database, committer)
+    waiting = store.record(task, event_of(task))
+
     with pytest.raises(StorageError, match=r"malformed: .*restore a backup"):
-        async with running_store(database) as store:
-            with pytest.raises(StorageError, match=r"malformed: .*restore a backup"):
-                await submit(store, "t900")
+        await committer.run()
+    with pytest.raises(StorageError, match=r"malformed: .*restore a backup"):
+        await waiting
     await database.close()
 
 
@@ -250,7 +255,8 @@ async def test_passwords_are_not_shown_in_errors(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("moment", [0, 1, 3])
 async def test_what_was_reported_durable_survives_a_kill_in_the_middle_of_commits(file: Path, moment: int) -> None:
-    with subprocess.Popen([sys.executable, "-c", RECORDING, f"sqlite:///{file}"], stdout=subprocess.PIPE) as program:
+    command = [sys.executable, "-c", RECORDING, f"sqlite:///{file}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as program:
         assert program.stdout is not None
         reported = [program.stdout.readline() for _ in range(20 * moment + 1)]
         program.send_signal(signal.SIGKILL)
@@ -259,6 +265,7 @@ async def test_what_was_reported_durable_survives_a_kill_in_the_middle_of_commit
     durable = {line.decode().strip() for line in reported if line.endswith(b"\n")}
     async with open_store(f"sqlite:///{file}") as store:
         kept = await store.tasks.list(TaskFilter(limit=100_000))
+        assert durable
         assert durable <= {task.task_id for task in kept}
         for task in kept[:50]:
             events = await store.tasks.events(task.task_id)

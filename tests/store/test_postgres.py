@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
+from tests.store.postgres import Cluster
+from tests.store.stores import Store, a_task, event_of, life_of, open_store
 
 from conductor.adapters.sql.database import Database
 from conductor.domain.errors import StorageError
 from conductor.domain.task import TaskId
 from conductor.scheduling.ports import TaskFilter
-from tests.store.postgres import Cluster
-from tests.store.stores import Store, a_task, event_of, life_of, open_store
 
 pytestmark = pytest.mark.anyio
 

@@ -1,11 +1,19 @@
-"""Who may call, and what a caller may ask for: the key, browser sessions, and the rule for servers without a key."""
+"""Who may call, and what a caller may ask for: the key, browser sessions, and the rule for servers without a key.
+
+Without a key anybody on this machine may be the caller. He may ask for decisions and for work on data he sends; he may not
+have code run, files read or written in the owner's name, or settings changed.
+"""
 
 from collections.abc import Mapping
+from typing import Final
 
 from conductor.adapters.access_key import AccessKey
 from conductor.domain.errors import Forbidden
 from conductor.domain.workload import Workload
 from conductor.scheduling.ports import WorkloadKind
+
+#: Fields by which workloads that run no code (`embed`) reach the file system.
+_FILE_FIELDS: Final = ("file", "output", "directory")
 
 
 class Access:
@@ -37,7 +45,7 @@ class Access:
         return None if self._key is None else self._key.redeem(token)
 
     def check_workload(self, workload: Workload | None) -> None:
-        """Refuse workloads that run the caller's code where anybody could be the caller.
+        """Refuse workloads that run code or touch files in the owner's name where anybody could be the caller.
 
         Raises:
             Forbidden: the server runs without a key.
@@ -46,8 +54,20 @@ class Access:
             return
         kind = self._kinds.get(workload.kind)
         if kind is not None and kind.executes_code:
-            raise Forbidden(
-                f"workloads of kind {workload.kind!r} run code, and this server was started with --no-key; "
-                "start it without that option",
-                field="workload.kind",
-            )
+            raise self._closed(f"workloads of kind {workload.kind!r} run code", "workload.kind")
+        for name in _FILE_FIELDS:
+            if workload.spec.get(name) is not None:
+                raise self._closed(f"workload.{name} names a file of the server's user", f"workload.{name}")
+
+    def check_may_change_settings(self) -> None:
+        """Refuse to change settings where anybody could be the caller.
+
+        Raises:
+            Forbidden: the server runs without a key.
+        """
+        if self.is_open:
+            raise self._closed("settings change what tasks may do", None)
+
+    @staticmethod
+    def _closed(why: str, field: str | None) -> Forbidden:
+        return Forbidden(f"{why}, and this server was started with --no-key; start it without that option", field=field)

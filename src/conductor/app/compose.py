@@ -9,6 +9,7 @@ import contextlib
 import os
 import random
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -71,8 +72,15 @@ log = structlog.get_logger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def running(installation: Installation, *, url: str | None = None) -> AsyncIterator[Conductor]:
-    """The product, running for the duration of the block; `url` is told to other processes of this user.
+async def running(
+    installation: Installation, *, url: str | None = None, dispatch: bool = True
+) -> AsyncIterator[Conductor]:
+    """The product, running for the duration of the block.
+
+    Args:
+        installation: its settings and files.
+        url: told to other processes of this user.
+        dispatch: False only looks: waiting tasks stay waiting, nothing is executed.
 
     Raises:
         Conflict: another process uses the installation.
@@ -83,7 +91,7 @@ async def running(installation: Installation, *, url: str | None = None) -> Asyn
         undo.callback(folder.close)
         database = await Database.open(database_url(installation.settings))
         undo.push_async_callback(database.close)
-        conductor = await undo.enter_async_context(_started(installation, folder, database, undo))
+        conductor = await undo.enter_async_context(_started(installation, folder, database, undo, dispatch=dispatch))
         if url is not None:
             folder.announce(url)
         yield conductor
@@ -91,7 +99,12 @@ async def running(installation: Installation, *, url: str | None = None) -> Asyn
 
 @contextlib.asynccontextmanager
 async def _started(
-    installation: Installation, folder: DataFolder, database: Database, undo: contextlib.AsyncExitStack
+    installation: Installation,
+    folder: DataFolder,
+    database: Database,
+    undo: contextlib.AsyncExitStack,
+    *,
+    dispatch: bool,
 ) -> AsyncIterator[Conductor]:
     """Compose on an open folder and database, start the background tasks, and end them again."""
     clock = SystemClock()
@@ -145,7 +158,7 @@ async def _started(
     maker.restore(await experiences.recall(settings.mind.experiences))
     tasks = Tasks(
         clock=clock,
-        random_bits=random.SystemRandom().getrandbits,
+        random_bits=random.Random(os.urandom(32)).getrandbits,  # noqa: S311  # identifiers are no secrets
         maker=maker,
         executor=executor,
         transitions=transitions,
@@ -158,6 +171,8 @@ async def _started(
     file = await asyncio.to_thread(DiskLedgerFile.open, folder.paths.ledger)
     undo.callback(file.close)
     ledger = await asyncio.to_thread(_ledger, file, folder, settings, clock)
+    if ledger.torn_tail is not None:
+        log.warning("ledger_end_set_aside", **asdict(ledger.torn_tail))
     outbox = SqlOutbox(database, committer)
     keeper = LedgerKeeper(
         ledger,
@@ -168,9 +183,12 @@ async def _started(
     )
     await keeper.recover()
     await keeper.record_model(encoder.name, await asyncio.to_thread(lambda: encoder.checksum))
-    for listener in (keeper.on_transition, tasks.on_transition, live.on_transition, metrics.on_transition):
-        transitions.listen(listener)
-    transitions.listen(partial(_observe_performance, performance))
+    ends = FINAL | {TaskState.DECIDED}
+    transitions.listen(keeper.on_transition, ends)
+    transitions.listen(tasks.on_transition, ends)
+    transitions.listen(live.on_transition)
+    transitions.listen(metrics.on_transition)
+    transitions.listen(partial(_observe_performance, performance), FINAL | {TaskState.QUEUED})
     _offer_gauges(metrics, dispatcher, committer, keeper)
     configuration.on_change(lambda changed: _apply(changed, queue, dispatcher))
     key = (
@@ -202,7 +220,7 @@ async def _started(
         committing = group.create_task(committer.run(), name="committer")
         sealing = group.create_task(keeper.run(), name="ledger keeper")
         recovered = await tasks.recover()
-        dispatching = group.create_task(dispatcher.run(), name="dispatcher")
+        dispatching = group.create_task(dispatcher.run() if dispatch else _nothing(), name="dispatcher")
         helpers = [
             group.create_task(watch.run(), name="machine watch"),
             group.create_task(configuration.watch(), name="settings watch"),
@@ -211,7 +229,7 @@ async def _started(
         try:
             yield conductor
         finally:
-            await _drain(dispatcher, dispatching, settings.executor.drain_s)
+            await _drain(dispatcher, dispatching, configuration.settings.executor.drain_s)
             for helper in helpers:
                 helper.cancel()
             keeper.close()
@@ -220,6 +238,10 @@ async def _started(
             await asyncio.wait([committing])
             processes.close()
             log.info("stopped")
+
+
+async def _nothing() -> None:
+    """What the dispatcher does in an installation that is only looked at."""
 
 
 async def _drain(dispatcher: Dispatcher, dispatching: "asyncio.Task[None]", drain_s: float) -> None:

@@ -148,12 +148,17 @@ class Conductor:
         """Host names the server answers for besides its own."""
         return frozenset(self.configuration.settings.server.allowed_hosts)
 
+    def allowed_origins(self) -> frozenset[str]:
+        """Origins of web pages that may call, besides the server's own."""
+        return frozenset(self.configuration.settings.server.allowed_origins)
+
     def health(self) -> dict[str, Any]:
         """Whether everything works, and what does not."""
         problems = [f"database: {failure}" for failure in [self._committer.failure] if failure]
+        problems += [f"ledger: {trouble}" for trouble in [self.ledger.trouble] if trouble]
         problems += [f"workload {name}: {reason}" for name, reason in self._registry.broken.items()]
         return {
-            "status": "failing" if self._committer.failure else "ok",
+            "status": "failing" if self._committer.failure or self.ledger.trouble else "ok",
             "version": __version__,
             "uptime_s": self._clock.monotonic_s() - self._started_at_s,
             "tasks_waiting": self._dispatcher.waiting,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from conductor.adapters.access_key import read_key, rotate_key
-from conductor.adapters.data_folder import DataPaths
+from conductor.adapters.data_folder import DataPaths, check_unused
 from conductor.adapters.data_folder import RunningServer as RunningServer
 from conductor.adapters.data_folder import running_server as server_on
 from conductor.app.settings.load import Loaded, load_settings
@@ -77,6 +77,14 @@ class Installation:
     def running_server(self) -> RunningServer | None:
         """The process that uses this installation now."""
         return server_on(self.data_dir)
+
+    def check_free(self) -> None:
+        """See that no process uses this installation, before anything else of it is claimed.
+
+        Raises:
+            Conflict: one does; says which, and where it serves.
+        """
+        check_unused(self.data_dir)
 
     def read_key(self) -> str | None:
         """The access key; None if none was made yet."""

@@ -18,6 +18,11 @@ class LedgerDesk:
         self._ledger = keeper.ledger
         self._outbox = outbox
 
+    @property
+    def trouble(self) -> str | None:
+        """Why entries cannot be sealed at present; None if all is well. They are safe in the database meanwhile."""
+        return self._keeper.trouble
+
     def head(self) -> dict[str, Any]:
         """The signed head; `size` 0 before the first block."""
         head = self._ledger.head

@@ -8,6 +8,7 @@ database; what a crash left unsealed is sealed at the next start.
 import asyncio
 import contextlib
 import hashlib
+from collections import OrderedDict
 from typing import Final
 
 import structlog
@@ -24,6 +25,8 @@ from conductor.domain.task import FINAL, Task, TaskState
 from conductor.ledger.chain import Ledger
 
 _RETRY_AFTER_S: Final = 1.0
+_PATIENCE_S: Final = 10.0
+_CHOICES_KEPT: Final = 256
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +51,15 @@ class LedgerKeeper:
         self._pending = asyncio.Event()
         self._full = asyncio.Event()
         self._closing = False
+        #: The latest choices as they go on the ledger; decisions alike share their evidence, and so their choice.
+        self._choices: OrderedDict[int, tuple[Decision, JsonObject]] = OrderedDict()
         self._next_block: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._trouble: str | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why entries could not be sealed when that was tried last; None if all is well."""
+        return self._trouble
 
     async def recover(self) -> None:
         """Take up what an earlier run recorded in the database but did not seal.
@@ -81,12 +92,21 @@ class LedgerKeeper:
         await self._committer.wait_durable("the latest ledger entry")
 
     async def sealed(self, index: int) -> None:
-        """Wait until an entry stands in the ledger file."""
-        while self.ledger.head is None or self.ledger.head.header.size <= index:
-            self._full.set()
-            self._pending.set()
-            block = self._next_block
-            await asyncio.shield(block)
+        """Wait until an entry stands in the ledger file.
+
+        Raises:
+            StorageError: it could not be written for several seconds.
+        """
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                while self.ledger.size <= index:
+                    self._full.set()
+                    self._pending.set()
+                    await asyncio.shield(self._next_block)
+        except TimeoutError:
+            raise StorageError(
+                f"ledger entry {index} is recorded but not sealed yet; {self._trouble or 'try again in a moment'}"
+            ) from None
 
     async def record_model(self, name: str, checksum: str) -> None:
         """Record which weights take part in decisions from now on, unless the last entry about them says the same."""
@@ -100,9 +120,24 @@ class LedgerKeeper:
     def on_transition(self, task: Task, event: TaskEvent) -> None:
         """Listener for `Transitions`."""
         if event.state is TaskState.DECIDED:
-            self.record("decision", task.task_id, decision_body(task))
+            self.record("decision", task.task_id, self._decision_body(task))
         elif event.state in FINAL:
             self.record("outcome", task.task_id, outcome_body(task))
+
+    def _decision_body(self, task: Task) -> JsonObject:
+        """What the ledger says about a decision: a digest of what was asked, and every figure the choice rested on."""
+        decision = task.decision
+        assert decision is not None, "a decided task has a decision"
+        known = self._choices.get(id(decision.evidence))
+        if known is None or known[0].evidence is not decision.evidence:
+            known = self._choices[id(decision.evidence)] = (decision, _choice(decision))
+            if len(self._choices) > _CHOICES_KEPT:
+                self._choices.popitem(last=False)
+        return {
+            "submission_sha256": submission_digest(task),
+            "user": task.submission.user_id,
+            "choice": known[1],
+        }
 
     async def run(self) -> None:
         """Seal a block whenever entries have waited for the interval or fill one, until `close`; then seal the rest."""
@@ -128,27 +163,17 @@ class LedgerKeeper:
         try:
             await asyncio.to_thread(self.ledger.seal, size)
         except StorageError as failure:
+            self._trouble = failure.message
             log.warning("ledger_not_sealed", reason=failure.message, pending=self.ledger.pending)
             if self._closing:
                 raise  # the entries are in the database and are sealed at the next start
             await asyncio.sleep(_RETRY_AFTER_S)
             self._pending.set()
         else:
+            self._trouble = None
             self._outbox.sealed(size)
             self._next_block.set_result(None)
             self._next_block = asyncio.get_running_loop().create_future()
-
-
-def decision_body(task: Task) -> JsonObject:
-    """What the ledger says about a decision: digests of what was asked, the choice, and every figure it rested on."""
-    decision = task.decision
-    if decision is None:
-        return {"submission_sha256": submission_digest(task)}
-    return {
-        "submission_sha256": submission_digest(task),
-        "user": task.submission.user_id,
-        **_choice(decision),
-    }
 
 
 def outcome_body(task: Task) -> JsonObject:

@@ -65,7 +65,10 @@ class MachineWatch:
         """Read at every interval until cancelled."""
         while True:
             await asyncio.sleep(self._interval_s)
-            await self._read()
+            try:
+                await self._read()
+            except OSError as failure:  # out of file descriptors, most likely; the roster calls it silent
+                log.warning("machine_not_read", reason=failure.strerror)
             self._forget()
 
     async def _read(self) -> None:

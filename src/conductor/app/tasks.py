@@ -5,7 +5,8 @@ A submission takes one road: validate, read it (encoder, off the loop), decide, 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,9 @@ from conductor.scheduling.dispatch import Dispatcher
 from conductor.scheduling.pending import Pending
 from conductor.scheduling.ports import Executor, TaskArchive, TaskFilter
 from conductor.scheduling.transitions import Transitions
+
+#: Whose key, and the key.
+_Key = tuple[UserId, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,9 @@ class Tasks:
         self._experiences = experiences
         self._profiles: dict[TaskId, WorkProfile] = {}
         #: Keys of tasks that are accepted but not durable yet, and so not in the archive.
-        self._keys: dict[tuple[UserId, str | None], Task] = {}
+        self._keys: dict[_Key, Task] = {}
+        #: Keys of submissions under way; done when the next one under the same key may go on.
+        self._held: dict[_Key, asyncio.Future[None]] = {}
         self._last: TaskId | None = None
 
     async def submit(self, submission: Submission) -> Task:
@@ -85,15 +91,17 @@ class Tasks:
         self._committer.check_healthy()
         self._dispatcher.check_room(len(submissions))
         checked = [await self._check(submission) for submission in submissions]
-        known = [await self._known(item.submission) for item in checked]
-        analyses = await self._read([item.submission.description for item in checked])
-        tasks = [
-            earlier or self._accept(item, analysis)
-            for earlier, item, analysis in zip(known, checked, analyses, strict=True)
-        ]
+        async with self._holding(filter(None, (_key(submission) for submission in submissions))):
+            known = [await self._known(item.submission) for item in checked]
+            analyses = await self._read([item.submission.description for item in checked])
+            tasks = [
+                earlier or self._accept(item, analysis)
+                for earlier, item, analysis in zip(known, checked, analyses, strict=True)
+            ]
         await self._committer.wait_durable("the submission")
-        for item in checked:
-            self._keys.pop((item.submission.user_id, item.submission.idempotency_key), None)
+        for submission in submissions:
+            if key := _key(submission):
+                self._keys.pop(key, None)  # the archive knows it from now on
         return [self._transitions.known(task.task_id) or task for task in tasks]
 
     async def wait(self, task_id: TaskId, *, timeout_s: float | None = None) -> Task:
@@ -162,7 +170,10 @@ class Tasks:
                 field="task_id",
                 details={"task_id": task.task_id, "state": task.state},
             )
-        await self._dispatcher.cancel(task, reason=reason)
+        waiting: Task | None = task
+        while waiting is not None:  # an attempt that fails in this very moment goes back into the queue
+            await self._dispatcher.cancel(waiting, reason=reason)
+            waiting = self._transitions.live(task.task_id)
         return await self.wait(task.task_id)
 
     async def recover(self) -> int:
@@ -177,6 +188,8 @@ class Tasks:
             if workload is not None:
                 self._profiles[task.task_id] = self._executor.profile(workload.kind, workload.spec)
             if task.state in (TaskState.PLACED, TaskState.RUNNING):
+                if task.state is TaskState.RUNNING:
+                    task = replace(task, attempt=task.attempt - 1)  # the same attempt begins again
                 task, _ = self._transitions.move(
                     task, TaskState.QUEUED, detail={"reason": "the server stopped during the attempt"}
                 )
@@ -219,28 +232,35 @@ class Tasks:
 
     async def _known(self, submission: Submission) -> Task | None:
         """The task that this user submitted earlier under the same idempotency key."""
-        key = submission.idempotency_key
+        key = _key(submission)
         if key is None:
             return None
-        earlier = self._keys.get((submission.user_id, key))
+        earlier = self._keys.get(key)
         if earlier is None:
-            task_id = await self._archive.with_key(submission.user_id, key)
+            task_id = await self._archive.with_key(*key)
             earlier = None if task_id is None else await self.get(task_id)
-        if earlier is not None and encode(earlier.submission) != encode(submission):
-            raise Conflict(
-                f"idempotency key {key!r} belongs to task {earlier.task_id}, which asked for something else; "
-                "use a new key for a new request",
-                field="idempotency_key",
-                details={"task_id": earlier.task_id},
-            )
-        return earlier
+        return None if earlier is None else _same(earlier, submission)
+
+    @contextlib.asynccontextmanager
+    async def _holding(self, wanted: Iterable[_Key]) -> AsyncIterator[None]:
+        """Let submissions under one key pass one after another, so that each finds what those before it made."""
+        keys = set(wanted)
+        while busy := [self._held[key] for key in keys if key in self._held]:
+            await asyncio.wait(busy)
+        passed = asyncio.get_running_loop().create_future()
+        self._held.update(dict.fromkeys(keys, passed))
+        try:
+            yield
+        finally:
+            for key in keys:
+                del self._held[key]
+            passed.set_result(None)
 
     def _accept(self, item: _Checked, analysis: Analysis) -> Task:
         """Decide and queue one task; everything here happens in one step of the loop."""
-        submission = item.submission
-        key = (submission.user_id, submission.idempotency_key)
-        if submission.idempotency_key is not None and key in self._keys:
-            return self._keys[key]  # the same key came twice while the first was being read
+        submission, key = item.submission, _key(item.submission)
+        if key is not None and key in self._keys:
+            return _same(self._keys[key], submission)  # the same key stands twice in one list
         now = self._clock.now_unix_s()
         task = Task(
             task_id=new_task_id(int(now * 1000), self._random_bits(RANDOM_BITS)),
@@ -258,7 +278,7 @@ class Tasks:
             task, _ = self._transitions.move(task, TaskState.QUEUED)
             if item.profile is not None:
                 self._profiles[task.task_id] = item.profile
-        if submission.idempotency_key is not None:
+        if key is not None:
             self._keys[key] = task
         self._last = task.task_id
         return task
@@ -272,3 +292,19 @@ class Tasks:
                 raise NotFound("there are no tasks yet; `conductor run` submits one", field="task_id")
             self._last = newest[0].task_id
         return self._last
+
+
+def _key(submission: Submission) -> _Key | None:
+    return None if submission.idempotency_key is None else (submission.user_id, submission.idempotency_key)
+
+
+def _same(earlier: Task, submission: Submission) -> Task:
+    """The earlier task under a key, if it asked for the same."""
+    if encode(earlier.submission) != encode(submission):
+        raise Conflict(
+            f"idempotency key {submission.idempotency_key!r} belongs to task {earlier.task_id}, which asked for "
+            "something else; use a new key for a new request",
+            field="idempotency_key",
+            details={"task_id": earlier.task_id},
+        )
+    return earlier

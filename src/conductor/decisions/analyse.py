@@ -9,7 +9,7 @@ Not covered: pictures and sound attached to a description.
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Final
@@ -42,6 +42,7 @@ class Analysis:
     key: str
     description: str
     features: Features
+    sizes: Mapping[str, float]
     embedding: FloatArray
     device_probabilities: npt.NDArray[np.float64]
     task_kind: TaskKind
@@ -98,6 +99,7 @@ class Analyst:
                     key=_key(text),
                     description=text[:KEPT_DESCRIPTION_CHARACTERS],
                     features=features,
+                    sizes=features.sizes(),
                     embedding=np.array(encodings.embeddings[row], dtype=np.float32),
                     device_probabilities=_mixture(encodings.device_probabilities[row], proposals[row]),
                     task_kind=KINDS[int(np.argmax(kinds))],

@@ -89,10 +89,13 @@ class Estimator:
     ) -> None:
         """Learn from one successful run; the least recently used workload is forgotten beyond 2,048."""
         key = (signature, device)
-        workload = self._workloads.setdefault(key, _Workload())
-        self._workloads.move_to_end(key)
-        if len(self._workloads) > _WORKLOADS:
-            self._workloads.popitem(last=False)
+        workload = self._workloads.get(key)
+        if workload is None:
+            workload = self._workloads[key] = _Workload()
+            if len(self._workloads) > _WORKLOADS:
+                self._workloads.popitem(last=False)
+        else:
+            self._workloads.move_to_end(key)
         workload.observe(_usable(sizes), max(duration_s, 1e-6), max(compute_units, _FEWEST_COMPUTE_UNITS))
 
     def runs(self, signature: str, device: DeviceType) -> int:

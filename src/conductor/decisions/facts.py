@@ -49,11 +49,12 @@ def request_of(submission: Submission, analysis: Analysis, profile: WorkProfile 
     metadata = submission.metadata
     priority, deadline = stated_priority(metadata), deadline_unix_s(metadata)
     node, quantity = _pinned_node(metadata), _quantity(metadata)
-    features = analysis.features
+    features, text_sizes = analysis.features, analysis.sizes
     if quantity is not None:
         features = replace(features, quantities=(*features.quantities, Quantity("count", quantity, "metadata")))
+        text_sizes = features.sizes()
     signature = profile.signature if profile else ""
-    sizes = {**features.sizes(), **(profile.sizes if profile else {})}
+    sizes = {**text_sizes, **(profile.sizes if profile else {})}
     limit = submission.workload.limits.memory_bytes if submission.workload else None
     return Request(
         analysis=analysis,

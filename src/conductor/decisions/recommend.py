@@ -209,7 +209,8 @@ class DecisionMaker:
         decision = task.decision
         if decision is None or not teaches(outcome):
             return None
-        analysis = self._analyst.analyse([task.submission.description])[0]
+        text = task.submission.description
+        analysis = self._analyst.known(text) or self._analyst.analyse([text])[0]
         request = request_of(task.submission, analysis, profile)
         experience = experience_of(decision, outcome, request)
         raw = decision.evidence.get("raw_confidence")

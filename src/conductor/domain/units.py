@@ -1,6 +1,8 @@
 """Sizes and durations as people write and read them."""
 
 import re
+from decimal import Decimal
+from math import inf
 from typing import Final
 
 from conductor.domain.errors import InvalidInput
@@ -36,7 +38,7 @@ def parse_bytes(text: str, *, field: str = "size") -> int:
     match = _SIZE.match(text)
     if match is None:
         raise InvalidInput(f"{field} is {text!r}; write a number with a unit such as 512M or 2GiB", field=field)
-    return int(float(match[1]) * _SIZE_FACTOR[(match[2] or "").lower()])
+    return int(Decimal(match[1]) * _SIZE_FACTOR[(match[2] or "").lower()])
 
 
 def parse_duration_s(text: str, *, field: str = "duration") -> float:
@@ -46,7 +48,7 @@ def parse_duration_s(text: str, *, field: str = "duration") -> float:
         InvalidInput: the text is no duration; the message names `field`.
     """
     match = _DURATION.match(text)
-    if match is None:
+    if match is None or float(match[1]) == inf:
         raise InvalidInput(f"{field} is {text!r}; write a number with a unit such as 90s, 5min or 1.5h", field=field)
     return float(match[1]) * _DURATION_FACTOR[(match[2] or "").lower()]
 
@@ -62,9 +64,9 @@ def format_bytes(count: float) -> str:
 
 def format_duration(seconds: float) -> str:
     """`0.0042` → `4.2 ms`, `75` → `1 min 15 s`, `3725` → `1 h 2 min`."""
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1000:.1f} ms" if seconds < 0.1 else f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 3600:

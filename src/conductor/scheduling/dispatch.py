@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
+
 from conductor.domain.clock import Clock
 from conductor.domain.decision import Need
 from conductor.domain.event import TaskOutput
@@ -21,16 +23,19 @@ from conductor.domain.node import NodeId
 from conductor.domain.outcome import Ending, Outcome
 from conductor.domain.task import Level, Task, TaskId, TaskState
 from conductor.scheduling.lane import Waiting
+from conductor.scheduling.mishaps import broken, cancelled
 from conductor.scheduling.pending import Circumstances, Pending, why_pending
 from conductor.scheduling.place import PlacementTable
 from conductor.scheduling.pools import PoolNeed, Pools, Reservation, Shortage
 from conductor.scheduling.ports import Executor
-from conductor.scheduling.queue import FairQueue
+from conductor.scheduling.queue import COST_FLOOR, FairQueue
 from conductor.scheduling.retry import RetryPolicy, final_state
 from conductor.scheduling.transitions import Transitions
 
 #: Tasks started in one go before other work gets its turn.
 _MOST_AT_ONCE: Final = 256
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -119,7 +124,8 @@ class Dispatcher:
         """End every attempt under way without settling its task; the next start of the server repeats them."""
         self._abandoning = True
         for attempt in self._attempts.values():
-            attempt.running.cancel()
+            if attempt.cancelled_because is None:
+                attempt.running.cancel()
 
     def pending_because(self, task: Task) -> Pending:
         """Why a task in state `queued` does not run yet."""
@@ -141,12 +147,17 @@ class Dispatcher:
         )
 
     async def cancel(self, task: Task, *, reason: str) -> None:
-        """End a task that is not settled, wherever it is on its road, and wait until its processes are gone."""
+        """End a task that is not settled, wherever it is on its road, and wait until its processes are gone.
+
+        Raises:
+            InvalidTransition: it is settled already.
+        """
         attempt = self._attempts.get(task.task_id)
         if attempt is not None:
-            attempt.cancelled_because = reason
-            await asyncio.sleep(0)  # a task that is cancelled before its first step would never settle its attempt
-            attempt.running.cancel()
+            if attempt.cancelled_because is None:  # a second cancellation would interrupt the clearing up of the first
+                attempt.cancelled_because = reason
+                # Not at once: cancelled before its first step, an attempt would never settle its task.
+                asyncio.get_running_loop().call_soon(attempt.running.cancel)
             await asyncio.wait([attempt.running])
             return
         self._queue.remove(task.task_id)
@@ -189,10 +200,10 @@ class Dispatcher:
                 yield pools
 
     def _preferred_nodes(self, task: Task) -> Sequence[NodeId]:
-        """The nodes the decision suggests, best first; those of today when it knew none."""
+        """The nodes the decision suggests, best first; those of today when it knew none or all of them have left."""
         assert task.decision is not None, "only decided tasks are placed"
-        suggested = task.decision.nodes or self._placement.rank(need_of(task)).best
-        return [node.node_id for node in suggested]
+        suggested = [node.node_id for node in task.decision.nodes if node.node_id in self._pools]
+        return suggested or [node.node_id for node in self._placement.rank(need_of(task)).best]
 
     def _keep_room_for_the_overdue(self, now_s: float) -> None:
         """Small tasks would pass a large one for ever; what becomes free is promised to the one that waits longest."""
@@ -222,9 +233,7 @@ class Dispatcher:
         task, _ = self._transitions.move(task, TaskState.PLACED, node_id=node_id, detail={"node": node_id})
         if reservation is None:
             task, _ = self._transitions.move(task, TaskState.RUNNING, detail={"attempt": task.attempt + 1})
-            outcome = self._executor.inline(task)
-            assert outcome is not None, "is_inline promised an outcome"
-            self._settle(task, outcome)
+            self._settle(task, self._run_inline(task))
             return
         running = group.create_task(self._attempt(task, reservation), name=f"attempt {task.task_id}")
         self._attempts[task.task_id] = _Attempt(running)
@@ -232,22 +241,44 @@ class Dispatcher:
     async def _attempt(self, task: Task, reservation: Reservation) -> None:
         """One attempt, from the durable record that it begins to the record of its outcome."""
         started_at = self._clock.now_unix_s()
-        self._count_in(task, reservation)
         try:
+            self._count_in(task, reservation)
             task, durable = self._transitions.move(task, TaskState.RUNNING, detail={"attempt": task.attempt + 1})
             await durable
-            outcome = await self._executor.run(task, self._emit)
+            outcome = await self._run(task)
         except asyncio.CancelledError:
-            if self._abandoning:
-                raise
-            outcome = self._cancelled(task, started_at)
+            if self._attempts[task.task_id].cancelled_because is None:
+                raise  # abandoned, or the whole server ends: the next start repeats the attempt
+            outcome = cancelled(task, started_at_unix_s=started_at, now_unix_s=self._clock.now_unix_s())
         finally:
             self._pools[reservation.node_id].release(reservation)
             self._placement.finished(task.task_id)
             self._reserved.pop(task.task_id, None)
             attempt = self._attempts.pop(task.task_id)
             self._wake.set()
+        if self._abandoning and not outcome.succeeded and attempt.cancelled_because is None:
+            return  # what ends the server (an interrupt from the terminal) may have hit the task's processes too
         self._settle(task, outcome, reason=attempt.cancelled_because)
+
+    async def _run(self, task: Task) -> Outcome:
+        started_at = self._clock.now_unix_s()
+        try:
+            return await self._executor.run(task, self._emit)
+        except Exception as error:  # kinds are foreign code: whatever one raises must not stop all other tasks
+            return self._broken(task, error, started_at)
+
+    def _run_inline(self, task: Task) -> Outcome:
+        started_at = self._clock.now_unix_s()
+        try:
+            outcome = self._executor.inline(task)
+            assert outcome is not None, "is_inline promised an outcome"
+        except Exception as error:  # as in `_run`
+            return self._broken(task, error, started_at)
+        return outcome
+
+    def _broken(self, task: Task, error: Exception, started_at: float) -> Outcome:
+        log.error("attempt_broken", task_id=task.task_id, attempt=task.attempt, exc_info=error)
+        return broken(task, error, started_at_unix_s=started_at, now_unix_s=self._clock.now_unix_s())
 
     def _count_in(self, task: Task, reservation: Reservation) -> None:
         assert task.decision is not None, "only decided tasks are placed"
@@ -265,7 +296,7 @@ class Dispatcher:
         if outcome.succeeded:
             self._transitions.move(task, TaskState.SUCCEEDED, outcome=outcome)
             return
-        if outcome.ending is Ending.CANCELLED:
+        if outcome.ending is Ending.CANCELLED or reason is not None:
             self._transitions.move(task, TaskState.CANCELLED, outcome=outcome, detail={"reason": reason or ""})
             return
         delay_s = self.retry.delay_s(
@@ -281,15 +312,6 @@ class Dispatcher:
         self._queue.push_later(self._waiting(task), self._clock.monotonic_s() + delay_s)
         self._wake.set()
 
-    def _cancelled(self, task: Task, started_at: float) -> Outcome:
-        return Outcome(
-            ending=Ending.CANCELLED,
-            message="cancelled while it was running; all of its processes have ended",
-            node_id=NodeId(task.node_id or ""),
-            started_at_unix_s=started_at,
-            duration_s=max(0.0, self._clock.now_unix_s() - started_at),
-        )
-
     def _waiting(self, task: Task) -> Waiting:
         decision = task.decision
         assert decision is not None, "only decided tasks are queued"
@@ -297,7 +319,7 @@ class Dispatcher:
             task_id=task.task_id,
             level=Level.of_priority(decision.priority),
             user_id=task.submission.user_id,
-            cost=decision.compute_units.value * decision.duration_s.value,
+            cost=max(COST_FLOOR, decision.compute_units.value * decision.duration_s.value),
             enqueued_at_s=self._clock.monotonic_s(),
         )
 

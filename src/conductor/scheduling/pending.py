@@ -70,7 +70,6 @@ class Pending:
             return text
         return f"{text}; should start in {format_duration(self.starts_in_s)}"
 
-
     def as_json(self) -> JsonObject:
         """The sentence, the reasons with their codes, and the estimate."""
         return {

@@ -28,13 +28,14 @@ class Transitions:
     def __init__(self, *, journal: Journal, clock: Clock, listeners: Iterable[TransitionListener] = ()) -> None:
         self._journal = journal
         self._clock = clock
-        self._listeners = list(listeners)
+        self._listeners: dict[TaskState, tuple[TransitionListener, ...]] = dict.fromkeys(TaskState, tuple(listeners))
         self._live: dict[TaskId, Task] = {}
         self._settled: OrderedDict[TaskId, Task] = OrderedDict()
 
-    def listen(self, listener: TransitionListener) -> None:
-        """Call `listener` at every transition from now on. It must be quick and must not raise."""
-        self._listeners.append(listener)
+    def listen(self, listener: TransitionListener, states: Iterable[TaskState] = TaskState) -> None:
+        """Call `listener` at every transition into one of these states. It must be quick and must not raise."""
+        for state in states:
+            self._listeners[state] += (listener,)
 
     def begin(self, task: Task) -> Awaitable[None]:
         """Record a new task in state `submitted`; done when durable."""
@@ -57,10 +58,12 @@ class Transitions:
     ) -> tuple[Task, Awaitable[None]]:
         """Advance a task; returns it in its new state, and what is done when that is durable.
 
+        It is advanced from where it stands now: a caller that holds an older copy cannot set it back or settle it twice.
+
         Raises:
             InvalidTransition: the state cannot follow; nothing was recorded.
         """
-        moved = task.advance(
+        moved = (self.known(task.task_id) or task).advance(
             state, at_unix_s=self._clock.now_unix_s(), decision=decision, outcome=outcome, node_id=node_id
         )
         if moved.is_settled:
@@ -86,6 +89,6 @@ class Transitions:
 
     def _tell(self, task: Task, detail: JsonObject) -> Awaitable[None]:
         event = TaskEvent(task_id=task.task_id, state=task.state, at_unix_s=task.updated_at_unix_s, detail=detail)
-        for listener in self._listeners:
+        for listener in self._listeners[task.state]:
             listener(task, event)
         return self._journal.record(task, event)

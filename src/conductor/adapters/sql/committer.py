@@ -41,7 +41,7 @@ class Statement:
 
     def row(self, values: Mapping[str, Any]) -> Row:
         """Values by name, in the order the statement wants them."""
-        return tuple(values[name] for name in self.parameters)
+        return tuple(map(values.__getitem__, self.parameters))
 
 
 _Group = dict[Statement, list[Row]]

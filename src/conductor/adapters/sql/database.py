@@ -101,7 +101,8 @@ class Database:
         if verdict != "ok":
             raise StorageError(
                 f"the database {path} is malformed: {' '.join(verdict.split())}; stop the server, "
-                "move the file aside and restore a backup (the ledger file beside it is independent and can still be verified)"
+                "move the file aside and restore a backup (the ledger file beside it is independent and can still be "
+                "verified)"
             )
 
     async def _migrate(self) -> None:

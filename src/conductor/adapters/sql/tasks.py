@@ -19,7 +19,7 @@ from conductor.domain.task import Task, TaskId, TaskState, UserId
 from conductor.scheduling.ports import TaskFilter
 
 _INSERTED = tuple(column.name for column in tasks.columns)
-_UPDATED = ("state", "decision", "outcome", "node_id", "attempt", "settled", "updated_at_unix_s")
+_UPDATED = ("state", "outcome", "node_id", "attempt", "settled", "updated_at_unix_s")
 
 
 class SqlTasks:
@@ -29,11 +29,11 @@ class SqlTasks:
         self._database = database
         self._committer = committer
         self._insert = Statement(database, insert(tasks).values({name: bindparam(name) for name in _INSERTED}))
-        self._update = Statement(
-            database,
-            update(tasks)
-            .where(tasks.c.task_id == bindparam("id_of_row"))
-            .values({name: bindparam(name) for name in _UPDATED}),
+        this_row = tasks.c.task_id == bindparam("id_of_row")
+        changes: dict[str, object] = {name: bindparam(name) for name in _UPDATED}
+        self._update = Statement(database, update(tasks).where(this_row).values(changes))
+        self._decide = Statement(
+            database, update(tasks).where(this_row).values(changes | {"decision": bindparam("decision")})
         )
         self._event = Statement(
             database,
@@ -41,6 +41,7 @@ class SqlTasks:
         )
         self._new: dict[TaskId, Task] = {}
         self._changed: dict[TaskId, Task] = {}
+        self._decided: dict[TaskId, Task] = {}
         committer.before_commit(self._task_rows)
 
     def record(self, task: Task, event: TaskEvent) -> Awaitable[None]:
@@ -48,6 +49,8 @@ class SqlTasks:
         task_id = task.task_id
         if event.state is TaskState.SUBMITTED or task_id in self._new:
             self._new[task_id] = task
+        elif event.state is TaskState.DECIDED or task_id in self._decided:
+            self._decided[task_id] = task
         else:
             self._changed[task_id] = task
         detail = encode(event.detail) if event.detail else None
@@ -56,9 +59,15 @@ class SqlTasks:
 
     def _task_rows(self) -> Iterable[tuple[Statement, list[Row]]]:
         new, self._new = self._new, {}
+        decided, self._decided = self._decided, {}
         changed, self._changed = self._changed, {}
         if new:
-            yield self._insert, [self._insert.row(_fixed(task) | _changing(task)) for task in new.values()]
+            yield (
+                self._insert,
+                [self._insert.row(_fixed(task) | _decision(task) | _changing(task)) for task in new.values()],
+            )
+        if decided:
+            yield self._decide, [self._decide.row(_decision(task) | _changing(task)) for task in decided.values()]
         if changed:
             yield self._update, [self._update.row(_changing(task)) for task in changed.values()]
 
@@ -131,11 +140,15 @@ def _fixed(task: Task) -> dict[str, object]:
     }
 
 
+def _decision(task: Task) -> dict[str, object]:
+    """Large and written once; later transitions leave it alone."""
+    return {"decision": None if task.decision is None else encode(task.decision)}
+
+
 def _changing(task: Task) -> dict[str, object]:
     return {
         "id_of_row": task.task_id,
         "state": task.state.value,
-        "decision": None if task.decision is None else encode(task.decision),
         "outcome": None if task.outcome is None else encode(task.outcome),
         "node_id": task.node_id,
         "attempt": task.attempt,
