@@ -66,9 +66,13 @@ class Running:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], *, environment: Mapping[str, str] | None = None, folder: Path | None = None
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    end_within_s: float = END_WITHIN_S,
 ) -> Iterator[Running]:
-    """Keep a program running for the length of the block."""
+    """Keep a program running for the length of the block; it has `end_within_s` to end by itself when asked to."""
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         output = Path(scratch, "output")
         with output.open("wb") as sink:
@@ -85,15 +89,15 @@ def running(
         try:
             yield Running(process, output, started_at_s)
         finally:
-            end_tree(process)
+            end_tree(process, within_s=end_within_s)
 
 
-def end_tree(process: psutil.Popen) -> None:
+def end_tree(process: psutil.Popen, *, within_s: float) -> None:
     """Ask the program to end and give it time; then end whatever of its tree is still there."""
     tree = process.children(recursive=True) if process.is_running() else []
     with contextlib.suppress(psutil.NoSuchProcess):
         process.terminate()
-    _, alive = psutil.wait_procs([process, *tree], timeout=END_WITHIN_S)
+    _, alive = psutil.wait_procs([process, *tree], timeout=within_s)
     for survivor in alive:
         with contextlib.suppress(psutil.NoSuchProcess):
             survivor.kill()

@@ -167,7 +167,7 @@ def ray_round(tasks: int, singles: int) -> Timing:
 @contextlib.contextmanager
 def working(command: Sequence[str], *, ready: str, environment: Mapping[str, str]) -> Iterator[None]:
     """Keep a peer's worker running, from the moment it says it is ready."""
-    with running(command, environment=environment, folder=SCRIPTS) as worker:
+    with running(command, environment=environment, folder=SCRIPTS, end_within_s=3.0) as worker:
         worker.wait_for_words(ready)
         yield
 

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from benchmarks.environment import SCRIPTS, peer_program, peer_version, redis
 from benchmarks.harness import ROOT, Goal, Row, compare, interleave
 from benchmarks.processes import Running, finish, free_port, running
+from conductor.app.installation import Installation
 
 HELP_ROUNDS: Final = 10
 ROUNDS: Final = 3
@@ -108,8 +109,6 @@ def _served(folder: str) -> Iterator[tuple[Running, float]]:
 
 
 def _is_healthy(server: Running, folder: Path) -> bool:
-    from conductor.app.installation import Installation  # only here: `make bench` must start without it
-
     address = _ADDRESS.search(server.said())
     if address is None:
         return False

@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.ledger.building import StillClock, a_body, a_ledger_file, opened, signer, take, verified
+from tests.ledger.test_merkle import naive_root
 
 from conductor.adapters.ledger_file import DiskLedgerFile
 from conductor.adapters.schnorr import schnorr_check
@@ -12,8 +14,6 @@ from conductor.ledger.block import NO_PREVIOUS
 from conductor.ledger.chain import Ledger
 from conductor.ledger.entry import make_entry
 from conductor.ledger.merkle import leaf_hash
-from tests.ledger.building import StillClock, a_body, a_ledger_file, opened, signer, take, verified
-from tests.ledger.test_merkle import naive_root
 
 STEPS = st.lists(st.sampled_from(["entry", "entry", "entry", "seal", "reopen", "lose index"]), max_size=25)
 
@@ -243,13 +243,25 @@ def test_a_consistency_proof_ends_at_a_block(tmp_path: Path) -> None:
 def test_a_damaged_index_is_made_again_when_it_is_used(tmp_path: Path, table: str) -> None:
     a_ledger_file(tmp_path, [5, 4, 7])
     with opened(tmp_path) as ledger:
-        expected = ledger.receipt(6), ledger.consistency(5, 9), [*ledger.blocks()], ledger.entries(0, 16), ledger.read(3)
+        expected = (
+            ledger.receipt(6),
+            ledger.consistency(5, 9),
+            [*ledger.blocks()],
+            ledger.entries(0, 16),
+            ledger.read(3),
+        )
         path = tmp_path / "ledger.index" / table
         whole = path.read_bytes()
 
         for damage in (bytes(len(whole)), whole[: len(whole) // 2], b"\xff" * len(whole)):
             path.write_bytes(damage)
-            found = ledger.receipt(6), ledger.consistency(5, 9), [*ledger.blocks()], ledger.entries(0, 16), ledger.read(3)
+            found = (
+                ledger.receipt(6),
+                ledger.consistency(5, 9),
+                [*ledger.blocks()],
+                ledger.entries(0, 16),
+                ledger.read(3),
+            )
             assert found == expected
 
         take(ledger, 2)

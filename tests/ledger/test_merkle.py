@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.ledger.building import vector
 
 from conductor.ledger.merkle import (
     EMPTY_ROOT,
@@ -18,7 +19,6 @@ from conductor.ledger.merkle import (
     node_position,
     root_from_inclusion,
 )
-from tests.ledger.building import vector
 
 
 def naive_root(leaves: Sequence[bytes]) -> bytes:

@@ -1,14 +1,16 @@
 from pathlib import Path
 
 import pytest
+from tests.ledger.building import a_ledger_file, opened, take, verified
 
 from conductor.domain.errors import LedgerError
-from tests.ledger.building import a_ledger_file, opened, take, verified
 
 BLOCKS = [3, 2, 4]
 
 
-def test_a_crash_at_any_byte_of_the_last_block_loses_no_earlier_one_and_keeps_what_it_sets_aside(quick_folder: Path) -> None:
+def test_a_crash_at_any_byte_of_the_last_block_loses_no_earlier_one_and_keeps_what_it_sets_aside(
+    quick_folder: Path,
+) -> None:
     path = a_ledger_file(quick_folder, BLOCKS[:2])
     kept = path.read_bytes()
     with opened(quick_folder) as ledger:

@@ -166,6 +166,18 @@ def running_server(root: Path) -> RunningServer | None:
     return None  # the lock was free: the id belongs to a later process that has nothing to do with us
 
 
+def check_unused(root: Path) -> None:
+    """See that no process uses this folder; only `DataFolder.open` makes sure of it.
+
+    Raises:
+        Conflict: one does; says which.
+        StorageError: the folder is there and cannot be looked into.
+    """
+    holder = running_server(root)
+    if holder is not None:
+        raise _in_use(root, holder)
+
+
 def _make_private(root: Path, user_id: int) -> None:
     root.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):

@@ -6,8 +6,9 @@ A block line is canonical JSON (RFC 8785) with three members:
   first), `public_key` (of the node that sealed it), `root` and `size` (of the Merkle tree over all entries up to here);
 - `leaves`: the leaf hashes of the batch. They are not signed, but together with the tree before they must give the signed
   root; that is what lets a verifier name the very entry that was changed instead of the batch it stands in;
-- `signatures`: `[{"public_key", "signature"}, …]`, BIP-340 over the header's digest. One is by the sealing node. Further
-  validators sign the same digest and are appended to this list; readers of today check every signature they find.
+- `signatures`: `[{"public_key", "signature"}, …]`, BIP-340 over the header's digest. For now it is exactly that of the
+  sealing node; anybody else's is refused, because nothing yet says who may sign. Co-signatures of further validators
+  over the same digest have their place here, so files of today stay valid under a quorum of one.
 
 The digest is a tagged hash (BIP-340) of the header's canonical bytes. A change of meaning takes a new tag.
 
@@ -95,13 +96,13 @@ def sign_header(header: Header, signer: Signer) -> SignedHeader:
 
 
 def distrust(signed: SignedHeader, check: SignatureCheck) -> str | None:
-    """Why the signatures do not carry the header, or None if they do: the sealing node's is there and all of them hold."""
+    """Why the signatures do not carry the header, or None if they do: the sealing node's holds, and there is no other."""
     header = signed.header
-    if header.public_key not in {each.public_key for each in signed.signatures}:
-        return f"block {header.height} is not signed by the key it names, {header.public_key}"
-    for each in signed.signatures:
-        if not check(each.public_key, header.digest, each.signature):
-            return f"the signature of {each.public_key} does not fit block {header.height}"
+    signers = [each.public_key for each in signed.signatures]
+    if signers != [header.public_key]:
+        return f"block {header.height} is to be signed by {header.public_key} alone, but is by {', '.join(signers)}"
+    if not check(header.public_key, header.digest, signed.signatures[0].signature):
+        return f"the signature of {header.public_key} does not fit block {header.height}"
     return None
 
 

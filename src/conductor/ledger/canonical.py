@@ -21,11 +21,40 @@ _FAST: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER | orjson.OPT_PAS
 #: Between these, both writers lay a number out as plain digits; ECMAScript and orjson part ways outside.
 _SMALLEST_PLAIN: Final = 1e-5
 _LARGEST_PLAIN: Final = 2**53
-_SCALARS: Final = frozenset({str, int, bool, type(None)})
 
 
-def canonical(value: JsonValue) -> bytes:
-    """The canonical bytes of a JSON value.
+class Prepared:
+    """A value whose canonical bytes are made once, to stand in many values given to `canonical`.
+
+    Raises:
+        InvalidInput: as `canonical`.
+    """
+
+    __slots__ = ("_bytes", "_fragment")
+
+    def __init__(self, value: JsonValue) -> None:
+        self._bytes = canonical(value)
+        self._fragment = orjson.Fragment(self._bytes)
+
+    def value(self) -> Any:
+        """The value itself, read back."""
+        return _with_doubles(orjson.loads(self._bytes))
+
+    @staticmethod
+    def fragment(value: object) -> orjson.Fragment:
+        """For orjson: the bytes in place of the value."""
+        if isinstance(value, Prepared):
+            return value._fragment
+        raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+#: A prepared part is canonical already.
+_SCALARS: Final = frozenset({str, int, bool, type(None), Prepared})
+_CONTAINERS: Final = frozenset({dict, list, tuple})
+
+
+def canonical(value: object) -> bytes:
+    """The canonical bytes of a JSON value, parts of which may be `Prepared`.
 
     Raises:
         InvalidInput: the value has no canonical form; the message says why.
@@ -34,7 +63,9 @@ def canonical(value: JsonValue) -> bytes:
     """
     try:
         if _is_plain(value):
-            return orjson.dumps(value, option=_FAST)
+            written = orjson.dumps(value, default=Prepared.fragment, option=_FAST)
+            if written.isascii() or _has_ascii_keys(value):
+                return written
     except (orjson.JSONEncodeError, RecursionError):
         pass  # the general way either succeeds or says what is wrong
     try:
@@ -55,30 +86,36 @@ def canonical_again(parsed: JsonValue) -> bytes:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether orjson is certain to write the canonical form, provided it accepts the value at all.
+    """Whether orjson is certain to write the canonical form, keys apart, provided it accepts the value at all.
 
-    Exact types only. Keys are ASCII, because orjson sorts by UTF-8 bytes and JCS by UTF-16 units. Floats have a
-    fraction, because JCS writes 1.0 as 1.
+    Exact types only. Floats must have a fraction, because JCS writes 1.0 as 1. Every entry passes through here on the
+    event loop, so scalars are judged in the loop instead of by a call each.
     """
     kind = type(value)
-    if kind in _SCALARS:
-        return True
-    if kind is float:
-        return _SMALLEST_PLAIN <= abs(value) < _LARGEST_PLAIN and not value.is_integer()
-    if kind is dict:
-        for key, item in value.items():
-            if type(key) is not str or not key.isascii():
+    items = value.values() if kind is dict else value if kind in _CONTAINERS else (value,)
+    for item in items:
+        kind = type(item)
+        if kind in _SCALARS:
+            continue
+        if kind is float:
+            if not _SMALLEST_PLAIN <= abs(item) < _LARGEST_PLAIN or item.is_integer():
                 return False
-            if type(item) not in _SCALARS and not _is_plain(item):
-                return False
-        return True
-    if kind is list or kind is tuple:
-        return all(type(item) in _SCALARS or _is_plain(item) for item in value)
-    return False
+        elif kind not in _CONTAINERS or not _is_plain(item):
+            return False
+    return True
+
+
+def _has_ascii_keys(value: Any) -> bool:
+    """Whether sorting keys by UTF-8 bytes, as orjson does, is certain to sort them by UTF-16 units, as JCS asks."""
+    if isinstance(value, dict):
+        return all(key.isascii() and _has_ascii_keys(item) for key, item in value.items())
+    return not isinstance(value, list | tuple) or all(map(_has_ascii_keys, value))
 
 
 def _as_builtin(value: Any) -> Any:
-    """The same value with every mapping as a dict, which is what `rfc8785` asks for."""
+    """The same value with every mapping as a dict, which is what `rfc8785` asks for, and prepared parts as they were."""
+    if isinstance(value, Prepared):
+        return value.value()
     if isinstance(value, Mapping):
         return {key: _as_builtin(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

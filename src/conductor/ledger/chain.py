@@ -18,7 +18,7 @@ from conductor.domain.clock import Clock
 from conductor.domain.errors import Conflict, InvalidInput, LedgerError, NotFound, StorageError
 from conductor.domain.json import JsonObject
 from conductor.ledger.block import Header, SignedHeader, block_line, sign_header
-from conductor.ledger.entry import Entry, make_entry, parse_entry
+from conductor.ledger.entry import Body, Entry, make_entry, parse_entry
 from conductor.ledger.index import IndexDamaged, LedgerIndex
 from conductor.ledger.merkle import leaf_hash
 from conductor.ledger.ports import LedgerFile, SignatureCheck, Signer
@@ -100,7 +100,7 @@ class Ledger:
         """How many entries wait to be sealed."""
         return len(self._pending)
 
-    def entry(self, kind: str, subject: str, body: JsonObject) -> Entry:
+    def entry(self, kind: str, subject: str, body: Body) -> Entry:
         """Take an entry; it has its index from now on and waits to be sealed.
 
         Raises:

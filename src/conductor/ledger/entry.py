@@ -14,11 +14,13 @@ from typing import Any, Final
 import orjson
 
 from conductor.domain.errors import InvalidInput, LedgerError
-from conductor.domain.json import JsonObject
-from conductor.ledger.canonical import canonical
+from conductor.domain.json import JsonObject, JsonValue
+from conductor.ledger.canonical import Prepared, canonical
 
 #: How every entry line begins, because members are sorted; no block line begins like this.
 ENTRY_PREFIX: Final = b'{"at_unix_ms":'
+#: What an entry says; parts that many entries share may be prepared.
+Body = Mapping[str, JsonValue | Prepared]
 _MEMBERS: Final = frozenset({"at_unix_ms", "body", "index", "kind", "subject"})
 
 
@@ -34,8 +36,13 @@ class Entry:
     kind: str
     subject: str
     at_unix_ms: int
-    body: JsonObject
     line: bytes
+
+    @property
+    def body(self) -> JsonObject:
+        """What it says, read back from the line."""
+        body: JsonObject = orjson.loads(self.line)["body"]
+        return body
 
     def as_json(self) -> JsonObject:
         """The members of the line."""
@@ -48,7 +55,7 @@ class Entry:
         }
 
 
-def make_entry(*, index: int, kind: str, subject: str, at_unix_ms: int, body: JsonObject) -> Entry:
+def make_entry(*, index: int, kind: str, subject: str, at_unix_ms: int, body: Body) -> Entry:
     """Write an entry down.
 
     Raises:
@@ -56,8 +63,9 @@ def make_entry(*, index: int, kind: str, subject: str, at_unix_ms: int, body: Js
     """
     if not kind:
         raise InvalidInput("a ledger entry needs a kind, such as decision or outcome", field="kind")
-    line = canonical({"at_unix_ms": at_unix_ms, "body": body, "index": index, "kind": kind, "subject": subject})
-    return Entry(index=index, kind=kind, subject=subject, at_unix_ms=at_unix_ms, body=body, line=line)
+    members = {"at_unix_ms": at_unix_ms, "body": body, "index": index, "kind": kind, "subject": subject}
+    line = canonical(members)
+    return Entry(index=index, kind=kind, subject=subject, at_unix_ms=at_unix_ms, line=line)
 
 
 def parse_entry(line: bytes) -> Entry:
@@ -89,4 +97,10 @@ def entry_from(members: Any, line: bytes) -> Entry:
         raise LedgerError("not an entry: kind and subject must be strings")
     if not isinstance(members["body"], Mapping):
         raise LedgerError("not an entry: body must be an object")
-    return Entry(**members, line=line)
+    return Entry(
+        index=members["index"],
+        kind=members["kind"],
+        subject=members["subject"],
+        at_unix_ms=members["at_unix_ms"],
+        line=line,
+    )

@@ -113,24 +113,14 @@ def examine(unit: Unit, tip: Tip, check: SignatureCheck, *, public_key: str | No
     if unit.block is None:
         return Examination(tip=None, faults=[unclosed(unit, tip)])
     offset, line = unit.block
-    at_block = {"offset": offset, "line": tip.lines + len(unit.entries) + 1, "block": tip.blocks}
-    if not line.endswith(b"\n"):
-        return _broken(at_block, "the block line does not end in a newline")
-    try:
-        signed, leaves = parse_block_line(line[:-1])
-    except LedgerError as refusal:
-        return _broken(at_block, refusal.message)
-    if reason := distrust(signed, check):
-        return _broken(at_block, reason)
-    if reason := _breaks_chain(signed, tip):
-        lost = _first_unreadable(unit, tip)
-        return Examination(tip=None, faults=[lost] if lost else [_fault(at_block, reason)])
-    if public_key is not None and signed.header.public_key != public_key:
-        return _broken(at_block, f"sealed by {signed.header.public_key} and not by {public_key}")
     tree = tip.tree.copy()
-    new_nodes = tree.extend(leaves)
-    if not leaves or tree.size != signed.header.size or tree.root().hex() != signed.header.root:
-        return _broken(at_block, "its list of leaf hashes does not give the root that was signed")
+    try:
+        signed, leaves = _continuing_block(line, tip, check, public_key)
+        new_nodes = _grown(tree, signed, leaves)
+    except LedgerError as refusal:
+        number = tip.lines + len(unit.entries) + 1
+        at_block = Fault(offset=offset, line=number, block=tip.blocks, reason=refusal.message)
+        return Examination(tip=None, faults=[_first_unreadable(unit, tip) or at_block])
     behind = Tip(
         tree=tree,
         blocks=tip.blocks + 1,
@@ -157,6 +147,33 @@ def is_torn(unit: Unit, tip: Tip) -> bool:
         return lost is None or (lost.offset == unit.entries[-1][0] and not unit.entries[-1][1].endswith(b"\n"))
     line = unit.block[1]
     return lost is None and not line.endswith(b"\n") and not _is_block(line[:-1])
+
+
+def _continuing_block(
+    line: bytes, tip: Tip, check: SignatureCheck, public_key: str | None
+) -> tuple[SignedHeader, list[bytes]]:
+    """Header and leaf hashes of a block line that is signed and follows `tip`; raises `LedgerError` for any other."""
+    if not line.endswith(b"\n"):
+        raise LedgerError("the block line does not end in a newline")
+    signed, leaves = parse_block_line(line[:-1])
+    if reason := distrust(signed, check):
+        raise LedgerError(reason)
+    header = signed.header
+    if header.height != tip.blocks:
+        raise LedgerError(f"block {tip.blocks} should stand here, but this is block {header.height}")
+    if header.previous != tip.previous:
+        raise LedgerError(f"it follows a block with digest {header.previous}, but the one before it has {tip.previous}")
+    if public_key is not None and header.public_key != public_key:
+        raise LedgerError(f"sealed by {header.public_key} and not by {public_key}")
+    return signed, leaves
+
+
+def _grown(tree: CompactRange, signed: SignedHeader, leaves: Sequence[bytes]) -> list[bytes]:
+    """Grow the tree by the block's leaves; raises `LedgerError` if that does not give the size and root it signs."""
+    new_nodes = tree.extend(leaves)
+    if not leaves or tree.size != signed.header.size or tree.root().hex() != signed.header.root:
+        raise LedgerError("its list of leaf hashes does not give the root that was signed")
+    return new_nodes
 
 
 def _is_block(line: bytes) -> bool:
@@ -212,17 +229,8 @@ def _not_entry(line: bytes, index: int) -> str | None:
     return None if entry.index == index else f"the entry calls itself {entry.index}, but it is number {index}"
 
 
-def _breaks_chain(signed: SignedHeader, tip: Tip) -> str | None:
-    header = signed.header
-    if header.height != tip.blocks:
-        return f"block {tip.blocks} should stand here, but this is block {header.height}"
-    if header.previous != tip.previous:
-        return f"it follows a block with digest {header.previous}, but the one before it has {tip.previous}"
-    return None
-
-
 def _fault_at(unit: Unit, tip: Tip, place: int, reason: str) -> Fault:
-    """A fault at an entry's line, or at the block's if the entries are too few."""
+    """A fault at an entry's line, or at the block's if the lines are too few."""
     offset = unit.entries[place][0] if place < len(unit.entries) else (unit.block or unit.entries[-1])[0]
     return Fault(
         offset=offset,
@@ -231,11 +239,3 @@ def _fault_at(unit: Unit, tip: Tip, place: int, reason: str) -> Fault:
         block=tip.blocks if unit.block else None,
         reason=reason,
     )
-
-
-def _fault(at: dict[str, int], reason: str) -> Fault:
-    return Fault(offset=at["offset"], line=at["line"], block=at["block"], reason=reason)
-
-
-def _broken(at_block: dict[str, int], reason: str) -> Examination:
-    return Examination(tip=None, faults=[_fault(at_block, reason)])

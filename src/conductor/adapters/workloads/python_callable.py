@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.machinery import PathFinder
@@ -39,6 +40,8 @@ class PythonKind:
 
     def __init__(self, processes: LocalProcesses) -> None:
         self._processes = processes
+        #: Before 3.12, parsing in two threads at once can fail with a SystemError (python/cpython#106905).
+        self._parsing = threading.Lock()
 
     def check(self, spec: JsonObject) -> JsonObject:
         """See `WorkloadKind.check`; nothing is imported."""
@@ -49,7 +52,8 @@ class PythonKind:
         if not isinstance(arguments, dict):
             raise InvalidInput("workload.args must be an object of arguments by name", field="workload.args")
         directory = fields.directory(spec)
-        _check_exists(name, [*([str(directory)] if directory else []), *sys.path])
+        with self._parsing:
+            _check_exists(name, [*([str(directory)] if directory else []), *sys.path])
         return {
             "callable": name,
             "args": arguments,

@@ -7,13 +7,15 @@ Third parties add kinds under the entry point group `conductor.workloads`: each 
 
 import difflib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final, Self
 
 from conductor.adapters.local_processes.processes import LocalProcesses
 from conductor.domain.errors import InvalidInput
 from conductor.domain.json import JsonObject
-from conductor.domain.outcome import Outcome
+from conductor.domain.outcome import Ending, Outcome
+from conductor.domain.plain_data import check_plain
 from conductor.domain.task import Task
 from conductor.domain.workload import WorkProfile
 from conductor.scheduling.ports import OutputListener, WorkloadKind
@@ -97,10 +99,31 @@ class WorkloadRegistry:
 
     async def run(self, task: Task, emit: OutputListener) -> Outcome:
         """See `WorkloadKind.run`."""
-        return await self._of(task).run(task, emit)
+        return _storable(await self._of(task).run(task, emit))
 
     def _of(self, task: Task) -> WorkloadKind:
         workload = task.submission.workload
         if workload is None:
             raise InvalidInput(f"task {task.task_id} has nothing to execute", field="workload")
         return self.kind(workload.kind)
+
+
+def _storable(outcome: Outcome) -> Outcome:
+    """The outcome with texts in Unicode, and with a result that every reader of our records can hold, or with none."""
+    ending, message, result = outcome.ending, outcome.message, outcome.result
+    try:
+        check_plain(result, field="the result")
+    except InvalidInput as error:
+        ending, message, result = Ending.EXCEPTION, error.message, None
+    return replace(
+        outcome,
+        ending=ending,
+        message=_whole(message),
+        result=result,
+        stdout_tail=_whole(outcome.stdout_tail),
+        stderr_tail=_whole(outcome.stderr_tail),
+    )
+
+
+def _whole(text: str) -> str:
+    return text.encode(errors="replace").decode()
