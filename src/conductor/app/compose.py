@@ -233,8 +233,8 @@ async def _started(
             for helper in helpers:
                 helper.cancel()
             keeper.close()
-            await asyncio.wait([sealing])
-            committer.close()
+            await asyncio.wait([sealing], timeout=settings.storage.patience_s)  # the next start seals what is left
+            committer.close()  # where the database fails for good, this is what ends the wait of all others
             await asyncio.wait([committing])
             processes.close()
             log.info("stopped")
@@ -317,9 +317,9 @@ def _apply(settings: Settings, queue: FairQueue, dispatcher: Dispatcher) -> None
 
 
 def _observe_performance(book: PerformanceBook, task: Task, event: TaskEvent) -> None:
-    """Listener for `Transitions`: every attempt that ended tells something about its node."""
+    """Listener for `Transitions`: every attempt that ended tells something about its node, unless it took no time."""
     ended = event.state in FINAL or (event.state is TaskState.QUEUED and task.attempt > 0)
-    if ended and task.outcome is not None and task.decision is not None:
+    if ended and task.outcome is not None and task.outcome.duration_s and task.decision is not None:
         book.observe(
             NodeId(task.outcome.node_id),
             task.outcome.ending,

@@ -22,7 +22,9 @@ from conductor.domain.event import TaskEvent
 from conductor.domain.json import JsonObject, JsonValue
 from conductor.domain.outcome import Outcome
 from conductor.domain.task import FINAL, Task, TaskState
+from conductor.ledger.canonical import Prepared
 from conductor.ledger.chain import Ledger
+from conductor.ledger.entry import Body
 
 _RETRY_AFTER_S: Final = 1.0
 _PATIENCE_S: Final = 10.0
@@ -52,7 +54,7 @@ class LedgerKeeper:
         self._full = asyncio.Event()
         self._closing = False
         #: The latest choices as they go on the ledger; decisions alike share their evidence, and so their choice.
-        self._choices: OrderedDict[int, tuple[Decision, JsonObject]] = OrderedDict()
+        self._choices: OrderedDict[int, tuple[Decision, Prepared]] = OrderedDict()
         self._next_block: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._trouble: str | None = None
 
@@ -78,7 +80,7 @@ class LedgerKeeper:
             await asyncio.to_thread(self.ledger.seal)
         self._outbox.sealed(self.ledger.next_index)
 
-    def record(self, kind: str, subject: str, body: JsonObject) -> int:
+    def record(self, kind: str, subject: str, body: Body) -> int:
         """Write one entry; returns its index. It is durable with the next commit."""
         entry = self.ledger.entry(kind, subject, body)
         self._outbox.put(entry.index, subject, kind, entry.line)
@@ -124,13 +126,13 @@ class LedgerKeeper:
         elif event.state in FINAL:
             self.record("outcome", task.task_id, outcome_body(task))
 
-    def _decision_body(self, task: Task) -> JsonObject:
+    def _decision_body(self, task: Task) -> Body:
         """What the ledger says about a decision: a digest of what was asked, and every figure the choice rested on."""
         decision = task.decision
         assert decision is not None, "a decided task has a decision"
         known = self._choices.get(id(decision.evidence))
         if known is None or known[0].evidence is not decision.evidence:
-            known = self._choices[id(decision.evidence)] = (decision, _choice(decision))
+            known = self._choices[id(decision.evidence)] = (decision, Prepared(_choice(decision)))
             if len(self._choices) > _CHOICES_KEPT:
                 self._choices.popitem(last=False)
         return {

@@ -17,7 +17,7 @@ from conductor.decisions.analyse import Analysis
 from conductor.decisions.ports import ExperienceStore
 from conductor.decisions.recommend import DecisionMaker
 from conductor.domain.clock import Clock
-from conductor.domain.errors import Conflict, NotFound
+from conductor.domain.errors import Conflict, InvalidInput, NotFound
 from conductor.domain.event import TaskEvent
 from conductor.domain.identifiers import RANDOM_BITS
 from conductor.domain.identifiers import task_id as new_task_id
@@ -110,7 +110,7 @@ class Tasks:
         Raises:
             TimeoutError: it is not settled after `timeout_s`.
         """
-        async with asyncio.timeout(timeout_s):
+        async with contextlib.nullcontext() if timeout_s is None else asyncio.timeout(timeout_s):
             if self._transitions.live(task_id) is not None:
                 await asyncio.shield(self._live.end_of(task_id))
             await self._committer.wait_durable(f"the end of {task_id}")
@@ -183,19 +183,20 @@ class Tasks:
         """
         unfinished = await self._archive.unsettled()
         for task in unfinished:
+            if task.state is TaskState.RUNNING:
+                task = replace(task, attempt=task.attempt - 1)  # the same attempt begins again
             self._transitions.resume(task)
             workload = task.submission.workload
-            if workload is not None:
-                self._profiles[task.task_id] = self._executor.profile(workload.kind, workload.spec)
+            if workload is not None and not self._executor.is_inline_kind(workload.kind):
+                with contextlib.suppress(InvalidInput):  # its plug-in was taken out; the attempt will say so
+                    self._profiles[task.task_id] = self._executor.profile(workload.kind, workload.spec)
             if task.state in (TaskState.PLACED, TaskState.RUNNING):
-                if task.state is TaskState.RUNNING:
-                    task = replace(task, attempt=task.attempt - 1)  # the same attempt begins again
                 task, _ = self._transitions.move(
                     task, TaskState.QUEUED, detail={"reason": "the server stopped during the attempt"}
                 )
             elif task.state is TaskState.DECIDED:
                 task, _ = self._transitions.move(task, TaskState.QUEUED)
-            self._dispatcher.enqueue(task, accepted_before=True)
+            self._dispatcher.enqueue(task)
         return len(unfinished)
 
     def pending_because(self, task: Task) -> Pending | None:
@@ -203,10 +204,13 @@ class Tasks:
         return self._dispatcher.pending_because(task) if task.state is TaskState.QUEUED else None
 
     def on_transition(self, task: Task, event: TaskEvent) -> None:
-        """Listener for `Transitions`: every final outcome teaches the decision maker."""
+        """Listener for `Transitions`: every final outcome teaches the decision maker.
+
+        Trivial in-process work has no profile and teaches nothing: it says nothing about a device.
+        """
         if task.is_settled:
             profile = self._profiles.pop(task.task_id, None)
-            if task.outcome is not None and task.state is not TaskState.CANCELLED:
+            if profile is not None and task.outcome is not None and task.state is not TaskState.CANCELLED:
                 experience = self._maker.learn(task, task.outcome, profile)
                 if experience is not None:
                     self._experiences.remember(experience)
@@ -271,12 +275,13 @@ class Tasks:
         )
         decision = self._maker.conclude(task.task_id, submission, analysis, item.profile)
         if submission.workload is not None:
-            self._dispatcher.enqueue(replace(task, decision=decision))
+            self._dispatcher.check_admissible(submission.workload)
         self._transitions.begin(task)
         task, _ = self._transitions.move(task, TaskState.DECIDED, decision=decision)
         if submission.workload is not None:
             task, _ = self._transitions.move(task, TaskState.QUEUED)
-            if item.profile is not None:
+            self._dispatcher.enqueue(task)
+            if item.profile is not None and not self._executor.is_inline_kind(submission.workload.kind):
                 self._profiles[task.task_id] = item.profile
         if key is not None:
             self._keys[key] = task

@@ -6,7 +6,7 @@
 Not covered: metadata that decisions do not understand; it is kept with the task and ignored here.
 """
 
-import math
+import sys
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
@@ -81,7 +81,7 @@ def _quantity(metadata: JsonObject) -> float | None:
     quantity = metadata.get("quantity")
     if quantity is None:
         return None
-    if isinstance(quantity, bool) or not isinstance(quantity, int | float) or not 0 < quantity < math.inf:
+    if isinstance(quantity, bool) or not isinstance(quantity, int | float) or not 0 < quantity <= sys.float_info.max:
         raise InvalidInput(
             f"metadata.quantity is {quantity!r}; it must be how many items there are, a number above 0",
             field="metadata.quantity",

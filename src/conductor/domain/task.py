@@ -22,6 +22,8 @@ LOCAL_USER: Final = UserId("local")
 class TaskState(StrEnum):
     """Where a task is on its road."""
 
+    __hash__ = str.__hash__  # an enumeration's own is written in Python, and every transition asks for it ten times
+
     SUBMITTED = "submitted"
     DECIDED = "decided"
     QUEUED = "queued"

@@ -22,6 +22,7 @@ from conductor.domain.json import JsonValue
 from conductor.domain.node import NodeId
 from conductor.domain.outcome import Ending, Outcome
 from conductor.domain.task import Level, Task, TaskId, TaskState
+from conductor.domain.workload import Workload
 from conductor.scheduling.lane import Waiting
 from conductor.scheduling.mishaps import broken, cancelled
 from conductor.scheduling.pending import Circumstances, Pending, why_pending
@@ -95,14 +96,26 @@ class Dispatcher:
         """
         self._queue.check_room(count, self._clock.monotonic_s())
 
-    def enqueue(self, task: Task, *, accepted_before: bool = False) -> None:
-        """Let a task in state `queued` take its turn.
+    def check_admissible(self, workload: Workload) -> None:
+        """See that one more task with this workload would be taken and could run some day.
 
         Raises:
-            Overloaded: the queue is full; not for tasks that were accepted before.
+            Overloaded: the queue is full; says when to come again.
+            Exhausted: no node could hold its slice even when idle.
         """
-        self._queue.push(self._waiting(task), accepted_before=accepted_before)
+        self.check_room(1)
+        if not self._executor.is_inline_kind(workload.kind):
+            self._check_fits(slice_of(workload))
+
+    def enqueue(self, task: Task) -> None:
+        """Let a task in state `queued` take its turn; whether it is admissible was checked before it was accepted."""
+        self._queue.push(self._waiting(task), accepted_before=True)
         self._wake.set()
+
+    def _check_fits(self, need: PoolNeed) -> None:
+        if not any(pools.could_hold(need) for pools in self._pools.values()):
+            for pools in self._pools.values():
+                pools.check(need)  # says which of its pools is too small
 
     async def run(self) -> None:
         """Dispatch until `close`; then wait for the attempts under way."""
@@ -182,7 +195,7 @@ class Dispatcher:
         task = self._transitions.live(item.task_id)
         if task is None or self._executor.is_inline(task):
             return True
-        need = slice_of(task)
+        need = slice_of(_workload(task))
         for pools in self._candidates(task):
             reservation = pools.reserve(item.task_id, need)
             if isinstance(reservation, Reservation):
@@ -193,7 +206,7 @@ class Dispatcher:
 
     def _candidates(self, task: Task) -> Iterator[Pools]:
         """The pools of the nodes that the decision suggests, best first, leaving out those too small at any time."""
-        need = slice_of(task)
+        need = slice_of(_workload(task))
         for node_id in self._preferred_nodes(task):
             pools = self._pools.get(node_id)
             if pools is not None and pools.could_hold(need):
@@ -211,13 +224,13 @@ class Dispatcher:
         task = self._transitions.live(item.task_id) if item is not None else None
         if task is not None:
             for pools in self._candidates(task):
-                pools.promise(task.task_id, slice_of(task))
+                pools.promise(task.task_id, slice_of(_workload(task)))
                 break
 
     def _shortage(self, task: Task) -> Shortage | None:
         """What the first candidate lacks for the task now."""
         for pools in self._candidates(task):
-            return pools.shortage(task.task_id, slice_of(task))
+            return pools.shortage(task.task_id, slice_of(_workload(task)))
         return None
 
     def _withdraw_promises(self, task_id: TaskId) -> None:
@@ -339,8 +352,13 @@ def need_of(task: Task) -> Need:
     )
 
 
-def slice_of(task: Task) -> PoolNeed:
-    """What a task takes from the pools of its node while it runs: one core, its memory limit, its network slot."""
-    assert task.submission.workload is not None, "only tasks with a workload are placed"
-    limits = task.submission.workload.limits
+def slice_of(workload: Workload) -> PoolNeed:
+    """What a workload takes from the pools of its node while it runs: one core, its memory limit, its network slot."""
+    limits = workload.limits
     return PoolNeed(millicores=1000, memory_bytes=limits.memory_bytes, network_slots=int(limits.network))
+
+
+def _workload(task: Task) -> Workload:
+    workload = task.submission.workload
+    assert workload is not None, "only tasks with a workload are placed"
+    return workload

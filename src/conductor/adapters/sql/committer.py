@@ -111,6 +111,8 @@ class GroupCommitter:
             StorageError: the database has been failing for `patience_s`; the rows are kept and tried again.
         """
         waiting = self.durable().future
+        if waiting.done():
+            return waiting.result()
         while True:
             done, _ = await asyncio.wait([waiting], timeout=self._patience_s)
             if done:

@@ -4,12 +4,13 @@ The standard library's HTTP client is used on purpose: it loads in a tenth of th
 command pays for that.
 """
 
+import contextlib
 import http.client
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
-from urllib.parse import urlencode, urlsplit
+from typing import Any, BinaryIO, Final
+from urllib.parse import quote, urlencode, urlsplit
 
 from conductor.domain.errors import (
     ConductorError,
@@ -31,6 +32,7 @@ _ERRORS: Final[dict[int, type[ConductorError]]] = {
     422: InvalidInput,
     507: StorageError,
 }
+_CHUNK_BYTES: Final = 64 * 1024
 
 
 class Unreachable(ConductorError):
@@ -63,10 +65,11 @@ class Client:
         """DELETE."""
         return self._call("DELETE", path)
 
-    def text(self, path: str) -> str:
-        """GET, as text."""
+    def copy(self, path: str, out: BinaryIO) -> None:
+        """GET, the bytes as they are, in pieces: outputs of tasks can be large."""
         with self._open("GET", path, None, {}) as response:
-            return response.read().decode("utf-8", "replace")
+            while chunk := response.read(_CHUNK_BYTES):
+                out.write(chunk)
 
     def events(self, path: str) -> Iterator[tuple[str, Any]]:
         """Server-sent events as (name, data) until the server ends the stream."""
@@ -84,31 +87,48 @@ class Client:
 
     def _call(self, method: str, path: str, *, body: Any = None, query: dict[str, Any] | None = None) -> Any:
         wanted = {name: value for name, value in (query or {}).items() if value is not None}
-        if wanted:
-            path += "?" + urlencode(wanted, doseq=True)
-        with self._open(method, path, body, {}) as response:
+        with self._open(method, path, body, {}, urlencode(wanted, doseq=True)) as response:
             content = response.read()
         return json.loads(content) if content else None
 
-    def _open(self, method: str, path: str, body: Any, headers: dict[str, str]) -> http.client.HTTPResponse:
+    @contextlib.contextmanager
+    def _open(
+        self, method: str, path: str, body: Any, headers: dict[str, str], query: str = ""
+    ) -> Iterator[http.client.HTTPResponse]:
+        """The response while it is read; a failing connection is `Unreachable` at whatever point it fails."""
         address = urlsplit(self.url)
         connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=self.timeout_s)
+        headers = headers | {"Connection": "close"}
         if self.key is not None:
             headers["Authorization"] = f"Bearer {self.key}"
         content = None
         if body is not None:
             content = json.dumps(body).encode()
             headers["Content-Type"] = "application/json"
+        target = quote(path) + (f"?{query}" if query else "")  # a task's id is what the user typed
+        with contextlib.closing(connection), self._reaching():
+            connection.request(method, target, content, headers)
+            with connection.getresponse() as response:
+                if response.status >= 400:
+                    raise _error(response)
+                yield response
+
+    @contextlib.contextmanager
+    def _reaching(self) -> Iterator[None]:
         try:
-            connection.request(method, path, content, headers)
-            response = connection.getresponse()
-        except OSError as error:
+            yield
+        except BrokenPipeError:  # our own standard output closed while the response was being copied to it
+            raise
+        except ConnectionRefusedError as error:
+            raise Unreachable(f"no server answers at {self.url}; start one with `conductor serve`") from error
+        except TimeoutError as error:
             raise Unreachable(
-                f"no server answers at {self.url} ({error.strerror or error}); start one with `conductor serve`"
+                f"the server at {self.url} has not answered for {self.timeout_s:.0f} s; `conductor status` tells how it is"
             ) from error
-        if response.status >= 400:
-            raise _error(response)
-        return response
+        except (ConnectionError, http.client.HTTPException) as error:
+            raise Unreachable(
+                f"the server at {self.url} ended the connection; accepted tasks are kept, and go on at its next start"
+            ) from error
 
 
 def _error(response: http.client.HTTPResponse) -> ConductorError:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import track
 
 from conductor.domain.errors import InvalidInput
 from conductor.faces.cli import context as contexts
@@ -31,6 +30,8 @@ def decide(
     """Decide device, kind, priority, resources and duration from plain words. Nothing runs, nothing is recorded."""
     if (text is None) == (source is None):
         raise InvalidInput("give one text, or a file with --input", field="text")
+    from rich.progress import track
+
     from conductor.app.mind import Mind  # loads the encoder, which `--help` must not wait for
 
     here = contexts.of(context)
@@ -44,7 +45,10 @@ def decide(
         return
     batch = mind.decide_many(contexts.read_text(str(source)).splitlines())
     printed = target is None or str(target) == "-"
-    with contextlib.nullcontext(sys.stdout) if target is None or printed else target.open("w", encoding="utf-8") as out:
+    with (
+        contexts.writing(str(target)),
+        contextlib.nullcontext(sys.stdout) if target is None or printed else target.open("w", encoding="utf-8") as out,
+    ):
         for row in track(batch, total=len(batch), description="Deciding", console=here.notes, transient=True):
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
     if not printed:

@@ -25,4 +25,4 @@ def explain(
     if as_json:
         printing.print_json(found)
     else:
-        here.console.print(found["text"], markup=False)
+        here.console.print(printing.indented(found["text"]))

@@ -2,6 +2,7 @@
 
 import typer
 
+from conductor.domain.errors import NotFound
 from conductor.faces.cli import context as contexts
 
 app = typer.Typer(name="key", help="The access key: show, rotate.", no_args_is_help=True)
@@ -10,7 +11,10 @@ app = typer.Typer(name="key", help="The access key: show, rotate.", no_args_is_h
 @app.command("show")
 def show(context: typer.Context) -> None:
     """Print the key, for programs such as OpenAPI clients."""
-    typer.echo(contexts.of(context).installation.read_key() or "there is no key yet; the first start makes one")
+    key = contexts.of(context).installation.read_key()
+    if key is None:
+        raise NotFound("there is no key yet; the first `conductor run` or `conductor serve` makes one")
+    typer.echo(key)
 
 
 @app.command("rotate")

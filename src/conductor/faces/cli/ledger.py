@@ -5,14 +5,15 @@ Verification needs no server and no database: it reads the ledger file or the re
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
 
-from conductor.app.verification import verify_ledger, verify_receipt_file
+from conductor.domain.units import format_duration
 from conductor.faces.cli import context as contexts
 from conductor.faces.cli import printing
+from conductor.faces.cli.exits import BROKEN_LEDGER
 
 app = typer.Typer(name="ledger", help="The signed record: show, verify, prove.", no_args_is_help=True)
 
@@ -29,6 +30,10 @@ def verify(
     as_json: _Json = False,
 ) -> None:
     """Verify every byte: form, order, Merkle roots, links and signatures; names the place of a fault."""
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from conductor.app.verification import verify_ledger
+
     here = contexts.of(context)
     path = file or here.installation.paths.ledger
     with Progress(TextColumn("Verifying"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), console=here.notes,
@@ -39,7 +44,7 @@ def verify(
         printing.print_json(found.as_json())
     elif not found.ok:
         for fault in found.faults:
-            here.console.print(f"[red]Broken[/red]: {fault}", soft_wrap=True)
+            here.console.print(Text.assemble(("Broken", "red"), f": {fault}"), soft_wrap=True)
         here.console.print(f"{found.entries:,} entries before that are proven.")
     elif found.head is None:
         here.console.print("The ledger is empty, and that is in order.")
@@ -50,7 +55,7 @@ def verify(
             soft_wrap=True,
         )
     if not found.ok:
-        raise typer.Exit(9)
+        raise typer.Exit(BROKEN_LEDGER)
 
 
 @app.command("show")
@@ -74,12 +79,18 @@ def show(
     if index is not None:
         here.console.print_json(data=entries[0])
         return
-    here.console.print(f"{head['size']:,} entries, root {head['root']}", style="dim", soft_wrap=True)
+    here.console.print(f"{head['size']:,} entries under the root\n{head['root']}\n", style="dim", soft_wrap=True)
     rows = [
-        [str(entry["index"]), printing.when(entry["at_unix_ms"] / 1000), entry["kind"], entry["subject"], _gist(entry)]
+        [
+            str(entry["index"]),
+            printing.when_short(entry["at_unix_ms"] / 1000),
+            entry["kind"],
+            entry["subject"],
+            printing.line(_gist(entry)),
+        ]
         for entry in reversed(entries)
     ]
-    here.console.print(printing.table(None, ["Entry", "When", "Kind", "About", "Says"], rows))
+    here.console.print(printing.table(["Entry", "When", "Kind", "About", "Says"], rows, numbers=["Entry"]))
 
 
 @app.command("prove")
@@ -105,7 +116,8 @@ def prove(
     if str(path) == "-":
         printing.print_json(proof)
         return
-    path.write_text(json.dumps(proof, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with contexts.writing(str(path)):
+        path.write_text(json.dumps(proof, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     here.console.print(f"Wrote {path}; `conductor verify-receipt {path}` verifies it anywhere.")
 
 
@@ -123,6 +135,8 @@ def verify_receipt(
     as_json: _Json = False,
 ) -> None:
     """Verify a receipt offline: no server, no database, no ledger file."""
+    from conductor.app.verification import verify_receipt_file
+
     found = verify_receipt_file(file, public_key=public_key)
     if as_json:
         printing.print_json(found.as_json())
@@ -137,11 +151,18 @@ def verify_receipt(
         console.print("Whose key that is, the receipt cannot say; compare it, or pass --public-key.", style="dim")
 
 
-def _gist(entry: dict[str, dict[str, object]]) -> str:
-    body = entry["body"]
-    named = ("device", "confidence", "state", "ending", "duration_s", "sha256")
-    return ", ".join(f"{name.replace('_', ' ')} {_plain(body[name])}" for name in named if name in body)
+def _gist(entry: dict[str, Any]) -> str:
+    """The few facts of an entry that a listing has room for."""
+    body = entry["body"] | entry["body"].get("choice", {})
+    said = [str(body[name]) for name in ("state", "device") if name in body]
+    if "confidence" in body:
+        said.append(f"{float(_first(body['confidence'])):.0%} sure")
+    if "duration_s" in body:
+        said.append(format_duration(float(_first(body["duration_s"]))))
+    if "sha256" in body:
+        said.append(f"sha256 {str(body['sha256'])[:16]}…")
+    return ", ".join(said)
 
 
-def _plain(value: object) -> object:
+def _first(value: Any) -> Any:
     return value[0] if isinstance(value, list) else value

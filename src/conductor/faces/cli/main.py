@@ -1,58 +1,30 @@
-"""The command `conductor`: puts the nouns together, turns errors into one line and an exit code.
+"""The command `conductor`: puts the nouns together, turns errors into one line and an exit code (see `exits`)."""
 
-Exit codes: 0 done · 1 the task failed · 2 wrong input · 3 no server · 4 not found · 5 conflict · 6 not allowed ·
-7 overloaded, try later · 8 storage fails · 9 the ledger does not verify · 70 an error of our own · 130 interrupted.
-"""
-
+import os
 import sys
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from conductor import __version__
-from conductor.domain.errors import (
-    ConductorError,
-    Conflict,
-    Exhausted,
-    Forbidden,
-    InvalidInput,
-    InvalidTransition,
-    LedgerError,
-    NotFound,
-    Overloaded,
-    StorageError,
-    Unauthenticated,
-)
-from conductor.faces.cli import decide, explain, key, ledger, mind, nodes, run, serve, settings, status, tasks
-from conductor.faces.cli.client import Unreachable
+from conductor.domain.errors import ConductorError
+from conductor.faces.cli import decide, exits, explain, key, ledger, mind, nodes, run, serve, settings, status, tasks
 from conductor.faces.cli.context import Context
-
-_EXIT_CODES: Final[tuple[tuple[type[ConductorError], int], ...]] = (
-    (Unreachable, 3),
-    (InvalidInput, 2),
-    (Exhausted, 2),
-    (NotFound, 4),
-    (Conflict, 5),
-    (InvalidTransition, 5),
-    (Unauthenticated, 6),
-    (Forbidden, 6),
-    (Overloaded, 7),
-    (StorageError, 8),
-    (LedgerError, 9),
-)
 
 app = typer.Typer(
     name="conductor",
     help="Tell your machines in plain words what to do; see where it runs, why, and prove it afterwards.",
+    epilog="Exit codes: 0 done, 1 the task failed, 2 wrong input, 3 no server, 4 not found, 5 conflict, 6 not allowed, "
+    "7 overloaded, 8 storage fails, 9 the ledger does not verify, 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for noun in (tasks, nodes, ledger, mind, settings, key):
-    app.add_typer(noun.app)
 for verb in (run, decide, explain, status, serve):
     verb.register(app)
+for noun in (tasks, nodes, ledger, mind, settings, key):
+    app.add_typer(noun.app)
 ledger.register_verification(app)
 
 
@@ -66,10 +38,12 @@ def _version(wanted: bool) -> None:
 def options(
     context: typer.Context,
     data_dir: Annotated[
-        str | None, typer.Option("--data-dir", envvar="CONDUCTOR_DATA_DIR", help="Folder of the installation.")
+        str | None,
+        typer.Option("--data-dir", metavar="FOLDER", envvar="CONDUCTOR_DATA_DIR", help="Folder of the installation."),
     ] = None,
     config: Annotated[
-        str | None, typer.Option("--config", envvar="CONDUCTOR_CONFIG", help="YAML file with settings.")
+        str | None,
+        typer.Option("--config", metavar="FILE", envvar="CONDUCTOR_CONFIG", help="YAML file with settings."),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
@@ -81,16 +55,47 @@ def options(
 
 def main() -> None:
     """Run the command line; the entry point of the package."""
+    sys.exit(_run())
+
+
+def _run() -> int:
     try:
-        app(standalone_mode=True)
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
     except ConductorError as error:
-        typer.secho(f"conductor: {error.message}", fg="red", err=True)
-        sys.exit(next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 70))
-    except KeyboardInterrupt:
-        sys.exit(130)
+        return _fail(error.message, exits.code_of(error))
+    except typer.TyperException as error:  # the line could not be understood, or asks for nothing: then help is printed
+        message = _remedied(error)
+        return _fail(message, exits.WRONG_INPUT) if message else exits.WRONG_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        return exits.INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+        return _nobody_reads()
+    except SystemExit as stop:  # typer and rich both answer a closed pipe with exit code 1, which means a failed task
+        if isinstance(stop.__context__, BrokenPipeError):
+            return _nobody_reads()
+        raise
+    return code if isinstance(code, int) else 0
+
+
+def _nobody_reads() -> int:
+    """Python flushes standard output once more while it ends, and must not complain then."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return exits.NOBODY_READS
+
+
+def _fail(message: str, code: int) -> int:
+    typer.secho(f"conductor: {message}", fg="red" if "NO_COLOR" not in os.environ else None, err=True)
+    return code
+
+
+def _remedied(error: typer.TyperException) -> str:
+    """What is wrong with the line, and which help to read."""
+    context = getattr(error, "ctx", None)
+    message = " ".join(error.format_message().split())
+    if context is None or not message:
+        return message
+    return f"{message[0].lower()}{message[1:].rstrip('.')}; `{context.command_path} --help` tells more"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """`conductor nodes`: the machines of the fleet."""
 
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -30,13 +31,13 @@ def listing(context: typer.Context, as_json: _Json = False) -> None:
             ", ".join(sorted({device["type"] for device in node["devices"]})),
             str(node["logical_cores"]),
             format_bytes(node["memory_bytes"]),
-            _percent(node["reading"], "cpu_utilisation"),
+            _percent((node["reading"] or {}).get("cpu_utilisation")),
             f"{node['performance']['score']:.2f}",
         ]
         for node in found["nodes"]
     ]
-    columns = ["Node", "Host", "Architecture", "Devices", "Cores", "Memory", "CPU busy", "Performance"]
-    here.console.print(printing.table(None, columns, rows))
+    columns = ["Node", "Host", "Arch", "Devices", "Cores", "Memory", "Busy", "Score"]
+    here.console.print(printing.table(columns, rows, numbers=columns[4:]))
 
 
 @app.command("show")
@@ -53,8 +54,8 @@ def show(
         printing.print_json(found)
         return
     here.console.print(
-        f"[bold]{found['node_id']}[/bold]  {found['hostname']}, {found['operating_system']}, {found['architecture']}, "
-        f"{found['logical_cores']} cores, {format_bytes(found['memory_bytes'])}"
+        f"[bold]{found['node_id']}[/bold]  {found['hostname']}: {found['operating_system']}, {found['architecture']}, "
+        f"{found['logical_cores']} cores, {format_bytes(found['memory_bytes'])}\n"
     )
     rows = [
         [
@@ -66,22 +67,41 @@ def show(
         ]
         for device in found["devices"]
     ]
-    here.console.print(printing.table(None, ["Type", "Device", "Compute units", "Memory", "Found by"], rows))
+    here.console.print(printing.table(["Type", "Device", "Compute units", "Memory", "Found by"], rows))
     if found["reading"]:
-        facts = {
-            name: value for name, value in found["reading"].items() if value not in (None, {}) and name != "node_id"
-        }
-        here.console.print(
-            printing.table(None, ["Reading", ""], [[name, _shown(value)] for name, value in facts.items()])
-        )
-    parts = [[name, f"{value:.3f}"] for name, value in found["performance"]["parts"].items()]
-    title = f"Performance {found['performance']['score']:.2f}"
-    here.console.print(printing.table(title, ["Part", ""], parts))
+        here.console.print()
+        here.console.print(printing.table(["Reading", "Value"], _facts(found["reading"])))
+    here.console.print()
+    parts = [[name, f"{value:.2f}"] for name, value in found["performance"]["parts"].items() if name != "attempts"]
+    score = [["together", f"{found['performance']['score']:.2f}"]]
+    here.console.print(printing.table(["Performance", "Score"], [*parts, *score]))
 
 
-def _percent(reading: dict[str, Any] | None, name: str) -> str:
-    return "" if reading is None or reading[name] is None else f"{reading[name]:.0%}"
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.0%}"
 
 
-def _shown(value: Any) -> str:
-    return f"{value:,.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+def _celsius(value: float) -> str:
+    return f"{value:.0f} °C"
+
+
+#: Readings by name: what they are called, and how a value is written. Others are shown as they come.
+_READINGS: Final[Mapping[str, tuple[str, Callable[[Any], str]]]] = {
+    "taken_at_unix_s": ("taken", printing.when),
+    "cpu_utilisation": ("processor busy", _percent),
+    "free_memory_bytes": ("memory free", format_bytes),
+    "free_disk_bytes": ("disk free", format_bytes),
+    "load_average_1m": ("load, one minute", lambda load: f"{load:.2f}"),
+    "network_bytes_per_s": ("network", lambda rate: f"{format_bytes(rate)}/s"),
+    "cpu_temperature_celsius": ("processor temperature", _celsius),
+}
+
+
+def _facts(reading: Mapping[str, Any]) -> list[list[str]]:
+    rows = []
+    for name, value in reading.items():
+        if value in (None, {}, []) or name == "node_id":
+            continue
+        title, show_value = _READINGS.get(name, (name.replace("_", " "), str))
+        rows.append([title, show_value(value)])
+    return rows

@@ -13,6 +13,7 @@ from conductor.domain.units import parse_bytes, parse_duration_s
 from conductor.faces.cli import context as contexts
 from conductor.faces.cli import printing
 from conductor.faces.cli.client import Client
+from conductor.faces.cli.exits import INTERRUPTED, TASK_FAILED
 
 
 def register(app: typer.Typer) -> None:
@@ -54,8 +55,11 @@ def run(
     """
     here = contexts.of(context)
     workload = _workload(command, python, args, embed, spec, directory)
+    limits = _limits(memory, timeout, network)
     if workload is not None:
-        workload["limits"] = _limits(memory, timeout, network) | workload.get("limits", {})
+        workload["limits"] = workload.get("limits", {}) | limits
+    elif limits:
+        raise InvalidInput("limits were given, but nothing to execute; add `-- COMMAND`", field="limits")
     submission = {
         "description": description,
         "workload": workload,
@@ -64,53 +68,47 @@ def run(
         "idempotency_key": key,
         "max_retries": retries,
     }
-    with here.server(embed=not detach) as client:
+    with here.server(embed=not detach, work=True) as client:
         task = client.post("/v1/tasks", submission)
         if not as_json:
             here.console.print(printing.card(task))
-        if workload is not None and not detach:
-            task = follow(client, task, None if as_json else here.console)
-        if as_json:
-            printing.print_json(task)
-        elif workload is not None and not detach:
-            printing.outcome(task, here.console)
-            _show_receipt(client, task, here.console)
-        elif detach:
-            here.console.print(f"Queued; `conductor tasks watch {task['task_id']}` follows it.")
-    if workload is not None and not detach and task["state"] != "succeeded":
-        raise typer.Exit(1)
+        if workload is None or detach:
+            _show_submitted(task, here, as_json=as_json)
+        else:
+            _see_through(client, task, here, as_json=as_json)
 
 
-def follow(client: Client, task: dict[str, Any], console: Console | None) -> dict[str, Any]:
-    """Show transitions and output until the task is settled; interrupting cancels it."""
-    path = f"/v1/tasks/{task['task_id']}"
-    try:
-        for name, data in client.events(f"{path}/events"):
-            if console is not None:
-                _show(name, data, console)
-    except KeyboardInterrupt:
-        client.post(f"{path}/cancel", reason="interrupted at the terminal")
-        if console is not None:
-            console.print("Cancelled.", style="yellow")
-    finished: dict[str, Any] = client.get(path)
-    return finished
+def _show_submitted(task: dict[str, Any], here: contexts.Context, *, as_json: bool) -> None:
+    if as_json:
+        printing.print_json(task)
+    elif task["workload"] is None:
+        here.console.print("Decided only: nothing was given to execute. Add `-- COMMAND` to run one.", style="dim")
+    else:
+        here.console.print(f"Queued; `conductor tasks watch {task['task_id']}` follows it.")
 
 
-def _show(name: str, data: dict[str, Any], console: Console) -> None:
-    if name == "output":
-        console.print(data["text"], end="", markup=False, style="red" if data["stream"] == "stderr" else None)
-    elif data["state"] == "running":
-        console.print(f"Running, attempt {data['detail'].get('attempt', 1)} …", style="dim")
-    elif "retry_in_s" in data["detail"]:
-        detail = data["detail"]
-        console.print(f"{detail['message']} — again in {detail['retry_in_s']:.1f} s", style="yellow")
+def _see_through(client: Client, task: dict[str, Any], here: contexts.Context, *, as_json: bool) -> None:
+    """Follow the task to its end and show what came of it; its failure is the command's."""
+    from conductor.faces.cli.following import follow  # rich's progress bars, which `--help` must not wait for
+
+    task, interrupted = follow(client, task, None if as_json else here.console, cancel=True)
+    if as_json:
+        printing.print_json(task)
+    else:
+        printing.outcome(task, here.console)
+        _show_receipt(client, task, here.console)
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if task["state"] != "succeeded":
+        raise typer.Exit(TASK_FAILED)
 
 
 def _show_receipt(client: Client, task: dict[str, Any], console: Console) -> None:
     receipt = client.get(f"/v1/tasks/{task['task_id']}/receipt")
+    size = receipt["block"]["size"]
     console.print(
-        f"Ledger entry {receipt['index']:,} of {receipt['block']['size']:,}; "
-        f"`conductor ledger prove {task['task_id']}` writes the receipt to a file.",
+        f"Recorded as entry {receipt['index']:,} of the ledger, sealed under a root of {size:,} entries. A receipt that "
+        f"anyone can verify: `conductor ledger prove {task['task_id']}`",
         style="dim",
     )
 

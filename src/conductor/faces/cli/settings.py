@@ -20,19 +20,28 @@ def show(
     name: Annotated[str | None, typer.Argument(help="One setting; all by default.")] = None,
     as_json: _Json = False,
 ) -> None:
-    """Show each value, where it came from, and what it means. Secrets are masked."""
+    """Show each value and where it came from; of one setting also what it means. Secrets are masked."""
     here = contexts.of(context)
     with here.server() as client:
         found = client.get("/v1/settings")["settings"]
     if name is not None:
         found = [row for row in found if row["name"] == name]
         if not found:
-            raise NotFound(f"there is no setting {name!r}; `conductor settings show` lists them", field="name")
+            from conductor.app.settings.keys import catalogue, nearest
+
+            meant = nearest(name, catalogue())
+            remedy = f"did you mean {meant}?" if meant else "`conductor settings show` lists them"
+            raise NotFound(f"there is no setting {name!r}; {remedy}", field="name")
     if as_json:
         printing.print_json({"settings": found})
         return
-    rows = [[row["name"], _shown(row["value"]), _origin(row), row["description"]] for row in found]
-    here.console.print(printing.table(None, ["Setting", "Value", "From", "Meaning"], rows))
+    if name is not None:
+        here.console.print(f"{_shown(found[0]['value'])}  ({_origin(found[0])})", soft_wrap=True, markup=False)
+        here.console.print(found[0]["description"], style="dim", soft_wrap=True, markup=False)
+        return
+    rows = [[row["name"], _shown(row["value"]), _origin(row)] for row in found]
+    here.console.print(printing.table(["Setting", "Value", "From"], rows))
+    here.notes.print("What one means: `conductor settings show NAME`.", style="dim")
 
 
 @app.command("set")
@@ -56,10 +65,11 @@ def _change(context: typer.Context, name: str, call: Any) -> None:
     with here.server() as client:
         changes = call(client)["changes"]
     if not changes:
-        here.console.print(f"{name} has that value already.")
+        here.console.print(f"{name} has that value already.", markup=False)
     for change in changes:
         effect = "after a restart" if change["needs_restart"] else "now"
-        here.console.print(f"{change['name']}: {_shown(change['old'])} → {_shown(change['new'])}, in effect {effect}.")
+        shown = f"{change['name']}: {_shown(change['old'])} → {_shown(change['new'])}"
+        here.console.print(f"{shown}, in effect {effect}.", markup=False, soft_wrap=True)
 
 
 def _origin(row: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Run the server: `python -m conductor.faces.http`, which is what `conductor serve` becomes.
 
 Prints the address once it listens. With `--embedded` it takes a free port and ends when its standard input closes, so it
-never outlives the command that started it.
+never outlives the command that started it; what it still runs then is cut off, and repeated at the next start. With
+`--look-only` it executes nothing at all.
 """
 
 import argparse
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "server.port": 0 if options.embedded else options.port,
         "log.level": "warning" if options.embedded and options.log_level is None else options.log_level,
         "server.require_key": False if options.no_key else None,
+        "executor.drain_s": 0.0 if options.embedded else None,
     }
     try:
         installation = Installation.find(
@@ -43,13 +45,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
             overrides={name: value for name, value in overrides.items() if value is not None},
         )
         configure_logging(installation.settings)
-        asyncio.run(serve(installation, embedded=options.embedded))
+        asyncio.run(serve(installation, embedded=options.embedded, dispatch=not options.look_only))
     except ConductorError as error:
-        sys.stderr.write(f"conductor: {error.message}\n")
-        return 2 if isinstance(error, SettingsError) else 1
+        return _complaint(error)
+    except ExceptionGroup as group:  # a background task of the running server failed
+        ours, others = group.split(ConductorError)
+        if ours is None or others is not None:
+            raise
+        return _complaint(next(_leaves(ours)))
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _complaint(error: ConductorError) -> int:
+    sys.stderr.write(f"conductor: {error.message}\n")
+    return 2 if isinstance(error, SettingsError) else 1
+
+
+def _leaves(group: ExceptionGroup[ConductorError]) -> Iterator[ConductorError]:
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 class _Server(uvicorn.Server):
@@ -65,15 +84,16 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def serve(installation: Installation, *, embedded: bool) -> None:
+async def serve(installation: Installation, *, embedded: bool, dispatch: bool = True) -> None:
     """Compose, listen, say so, and serve until a signal comes (or, embedded, until standard input closes)."""
     settings = installation.settings
+    installation.check_free()
     listener = _listen(settings)
     with listener:
         port = listener.getsockname()[1]
         url = f"http://{_shown(settings.server.host)}:{port}"
-        async with running(installation, url=url) as conductor:
-            app = create_app(conductor, hosts=LOOPBACK | {settings.server.host})
+        async with running(installation, url=url, dispatch=dispatch) as conductor:
+            app = create_app(conductor, hosts=LOOPBACK | {_shown(settings.server.host).lower()})
             server = _Server(
                 uvicorn.Config(
                     app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5, ws="none"
@@ -150,6 +170,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
     parser.add_argument("--no-key", action="store_true")
     parser.add_argument("--embedded", action="store_true")
+    parser.add_argument("--look-only", action="store_true")
     return parser.parse_args(arguments)
 
 

@@ -16,7 +16,7 @@ _Text = Annotated[str, Field(max_length=1_000_000)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)  # JSON has types: `true` is no number
 
 
 class LimitsIn(_Strict):

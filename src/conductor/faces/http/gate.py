@@ -17,15 +17,28 @@ from conductor.faces.http.problems import problem
 
 SESSION_COOKIE: Final = "conductor_session"
 
+_MAY_READ: Final = "Access-Control-Allow-Origin"
+#: What a browser asks before a page of an origin named in the settings may call (Fetch standard, CORS protocol). Such a
+#: page sends the key itself: cookies are not allowed.
+_PREFLIGHT: Final = {
+    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, traceparent",
+    "Access-Control-Max-Age": "600",
+    "Vary": "Origin",
+}
+
 Next = Callable[[Request], Awaitable[Response]]
 
 
 class Gate:
     """Checks each request before anything else looks at it."""
 
-    def __init__(self, access: Access, *, hosts: Callable[[], frozenset[str]]) -> None:
+    def __init__(
+        self, access: Access, *, hosts: Callable[[], frozenset[str]], origins: Callable[[], frozenset[str]]
+    ) -> None:
         self._access = access
         self._hosts = hosts
+        self._origins = origins
 
     async def check(self, request: Request, proceed: Next) -> Response:
         """Let the request through, or answer it here."""
@@ -37,8 +50,22 @@ class Gate:
                 code="access.host",
             )
         origin = request.headers.get("origin")
-        if origin is not None and origin.partition("://")[2] != host:
-            return problem(HTTPStatus.FORBIDDEN, f"pages of {origin} may not call this server", code="access.origin")
+        if origin is not None and origin.partition("://")[2] != host and origin not in self._origins():
+            return problem(
+                HTTPStatus.FORBIDDEN,
+                f"pages of {origin} may not call this server; add it to the setting server.allowed_origins",
+                code="access.origin",
+            )
+        if origin is None or origin not in self._origins():
+            return await self._admit(request, proceed)
+        if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
+            return Response(status_code=HTTPStatus.NO_CONTENT, headers=_PREFLIGHT | {_MAY_READ: origin})
+        response = await self._admit(request, proceed)
+        response.headers[_MAY_READ] = origin
+        return response
+
+    async def _admit(self, request: Request, proceed: Next) -> Response:
+        """Let those through who are known, or log in."""
         if request.url.path == "/login":
             return self._login(request)
         if not self._access.is_open and not self._is_known(request):

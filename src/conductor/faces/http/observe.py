@@ -1,20 +1,18 @@
 """Routes that look at the whole: nodes, decisions, ledger, settings, health, metrics."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
 from conductor.app.conductor import Conductor
 from conductor.domain.decision import Decision
 from conductor.domain.json import JsonObject
 from conductor.domain.task import TaskId
+from conductor.faces.http.contract import PROBLEMS
 from conductor.faces.http.documents import SubmissionIn
-from conductor.faces.http.problems import Problem
-
-_problems: dict[int | str, dict[str, Any]] = {
-    "default": {"model": Problem, "content": {"application/problem+json": {}}, "description": "What went wrong"}
-}
 
 
 class Health(BaseModel):
@@ -36,26 +34,28 @@ class SettingIn(BaseModel):
 
 def routes(conductor: Conductor) -> APIRouter:
     """Everything but `/v1/tasks`."""
-    router = APIRouter(responses=_problems)
+    router = APIRouter(responses=PROBLEMS)
 
     @router.get("/health", tags=["operation"])
     async def health() -> Health:
         """Whether the server works."""
         return Health(**conductor.health())
 
-    @router.get("/metrics", tags=["operation"], response_class=Response)
+    @router.get("/metrics", tags=["operation"], response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Prometheus metrics."""
         text, media_type = conductor.metrics.render()
         return Response(text, media_type=media_type)
 
     @router.post("/v1/decisions", tags=["decisions"], status_code=201)
-    async def decide(body: SubmissionIn) -> Decision:
-        """Decide without running; the decision is recorded like any other."""
-        submission = body.to_domain(conductor.default_limits())
-        return await conductor.conduct_task(
-            submission.description, metadata=submission.metadata, user_id=submission.user_id
-        )
+    async def decide(
+        body: SubmissionIn,
+        idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+    ) -> Decision:
+        """Decide without running, whatever workload is named; the decision is recorded like any other."""
+        submission = replace(body.to_domain(conductor.default_limits(), idempotency_key), workload=None)
+        task = await conductor.tasks.submit(submission)
+        return await conductor.decision_of(task.task_id)
 
     @router.get("/v1/decisions/{task_id}", tags=["decisions"])
     async def decision(task_id: str) -> Decision:
@@ -117,11 +117,13 @@ def routes(conductor: Conductor) -> APIRouter:
     @router.put("/v1/settings/{name}", tags=["settings"])
     async def set_one(name: str, body: SettingIn) -> dict[str, Any]:
         """Change one setting; it outlives restarts and wins over every other source."""
+        conductor.access.check_may_change_settings()
         return {"changes": await conductor.configuration.change(name, body.value)}
 
     @router.delete("/v1/settings/{name}", tags=["settings"])
     async def unset_one(name: str) -> dict[str, Any]:
         """Forget a changed setting, so that environment, file or default counts again."""
+        conductor.access.check_may_change_settings()
         return {"changes": await conductor.configuration.forget(name)}
 
     return router

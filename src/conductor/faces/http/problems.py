@@ -1,5 +1,6 @@
 """Our error tree as RFC 9457 problem documents; the only place where HTTP statuses are chosen."""
 
+import json
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
@@ -57,6 +58,16 @@ class Problem(BaseModel):
     details: dict[str, Any] = {}
 
 
+class ProblemResponse(JSONResponse):
+    """A problem document. In ASCII: it may quote input that is no valid Unicode."""
+
+    media_type = "application/problem+json"
+
+    def render(self, content: Any) -> bytes:
+        """The document as bytes."""
+        return json.dumps(content).encode()
+
+
 def problem(
     status: HTTPStatus, detail: str, *, code: str, field: str | None = None, details: dict[str, Any] | None = None
 ) -> JSONResponse:
@@ -71,9 +82,7 @@ def problem(
         details=details or {},
     )
     headers = {"WWW-Authenticate": 'Bearer realm="conductor"'} if status is HTTPStatus.UNAUTHORIZED else {}
-    return JSONResponse(
-        document.model_dump(), status_code=status, headers=headers, media_type="application/problem+json"
-    )
+    return ProblemResponse(document.model_dump(), status_code=status, headers=headers)
 
 
 def of_error(error: ConductorError) -> JSONResponse:

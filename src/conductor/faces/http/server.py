@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 from conductor import __version__
 from conductor.app.conductor import Conductor
 from conductor.app.tracing import traced
-from conductor.faces.http import observe, problems, tasks
+from conductor.faces.http import contract, observe, problems, tasks
 from conductor.faces.http.gate import Gate
 
 #: Descriptions are at most 100,000 characters; a workload may carry texts to embed.
@@ -34,6 +34,7 @@ def create_app(conductor: Conductor, *, hosts: frozenset[str]) -> FastAPI:
     problems.install(app)
     app.include_router(tasks.routes(conductor))
     app.include_router(observe.routes(conductor))
+    contract.install(app)
 
     page = (files("conductor.faces.http") / "page.html").read_text(encoding="utf-8")
 
@@ -41,7 +42,7 @@ def create_app(conductor: Conductor, *, hosts: frozenset[str]) -> FastAPI:
     async def overview() -> HTMLResponse:
         return HTMLResponse(page, headers={"Content-Security-Policy": _PAGE_POLICY, "Cache-Control": "no-store"})
 
-    gate = Gate(conductor.access, hosts=lambda: hosts | conductor.allowed_hosts())
+    gate = Gate(conductor.access, hosts=lambda: hosts | conductor.allowed_hosts(), origins=conductor.allowed_origins)
 
     @app.middleware("http")
     async def around(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -80,11 +81,14 @@ async def _around(
 
 
 def _too_large(request: Request) -> Response | None:
-    length = request.headers.get("content-length", "0")
-    if length.isdecimal() and int(length) <= MOST_BODY_BYTES and "transfer-encoding" not in request.headers:
+    if "transfer-encoding" in request.headers:
+        return problems.problem(
+            HTTPStatus.LENGTH_REQUIRED, "announce the length of the body with Content-Length", code="input.length"
+        )
+    if int(request.headers.get("content-length", "0")) <= MOST_BODY_BYTES:  # the parser let only digits pass
         return None
     return problems.problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        f"a request body may have {MOST_BODY_BYTES:,} bytes and must announce its length; put large data into files",
+        f"a request body may have {MOST_BODY_BYTES:,} bytes; put large data into files",
         code="input.too_large",
     )

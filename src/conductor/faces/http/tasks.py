@@ -3,7 +3,8 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
@@ -12,20 +13,20 @@ from conductor.app.conductor import Conductor
 from conductor.domain.errors import NotFound
 from conductor.domain.event import TaskEvent, TaskOutput
 from conductor.domain.task import Task, TaskId, TaskState, UserId
+from conductor.faces.http.contract import PROBLEMS
 from conductor.faces.http.documents import EventList, SubmissionIn, TaskList, TaskOut, event_of
-from conductor.faces.http.problems import Problem
 
 #: A comment is sent this often, so that proxies and clients know the stream is alive.
 _KEEPALIVE_S = 15.0
 
-_problems: dict[int | str, dict[str, Any]] = {
-    "default": {"model": Problem, "content": {"application/problem+json": {}}, "description": "What went wrong"}
-}
+#: What FastAPI cannot tell from a route that answers with something else than a model.
+_AS_STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
+_AS_TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
 
 
 def routes(conductor: Conductor) -> APIRouter:
     """The routes below `/v1/tasks`."""
-    router = APIRouter(prefix="/v1/tasks", tags=["tasks"], responses=_problems)
+    router = APIRouter(prefix="/v1/tasks", tags=["tasks"], responses=PROBLEMS)
     tasks = conductor.tasks
 
     def view(task: Task) -> TaskOut:
@@ -83,7 +84,7 @@ def routes(conductor: Conductor) -> APIRouter:
         conductor.access.check_workload(task.submission.workload)
         return view(await tasks.repeat(task))
 
-    @router.get("/{task_id}/events", response_model=EventList)
+    @router.get("/{task_id}/events", response_model=EventList, responses=_AS_STREAM)
     async def events(task_id: str, request: Request, follow: bool = True) -> Any:
         """Transitions and output as server-sent events until the task is settled; as JSON if that is asked for."""
         task = await tasks.get(TaskId(task_id))
@@ -93,7 +94,7 @@ def routes(conductor: Conductor) -> APIRouter:
         if wants_json or not follow:
             return EventList(events=list(await tasks.events(task.task_id)))
         return StreamingResponse(
-            _stream(conductor, task.task_id),
+            _stream(conductor, task),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
@@ -108,9 +109,9 @@ def routes(conductor: Conductor) -> APIRouter:
         """A receipt that verifies offline: the ledger entry, its inclusion proof and the signed head."""
         return await conductor.ledger.receipt_of_task(await tasks.get(TaskId(task_id)), kind)
 
-    @router.get("/{task_id}/output/{stream}", response_class=FileResponse)
-    async def output(task_id: str, stream: str) -> FileResponse:
-        """All that a task printed (up to its limit); `stream` is stdout or stderr."""
+    @router.get("/{task_id}/output/{stream}", response_class=FileResponse, responses=_AS_TEXT)
+    async def output(task_id: str, stream: Literal["stdout", "stderr"]) -> FileResponse:
+        """All that a task printed, up to its limit."""
         task = await tasks.get(TaskId(task_id))
         path = conductor.output_file(task.task_id, stream)
         if path is None:
@@ -120,16 +121,15 @@ def routes(conductor: Conductor) -> APIRouter:
     return router
 
 
-async def _stream(conductor: Conductor, task_id: TaskId) -> AsyncIterator[str]:
+async def _stream(conductor: Conductor, task: Task) -> AsyncIterator[str]:
     """History first, then what happens, without a gap or a repetition between the two."""
     tasks = conductor.tasks
-    with tasks.watching(task_id) as watch:
-        past = list(await tasks.events(task_id))
+    with tasks.watching(task.task_id) as watch:
+        past = list(await tasks.events(task.task_id))
         for event in past:
             yield _sse(event)
-        if past and (await tasks.get(task_id)).is_settled:
+        if past and replace(task, state=past[-1].state).is_settled:  # not what became of it while we were sending
             return
-        seen = len(past)
         items = aiter(watch)
         following: asyncio.Future[TaskEvent | TaskOutput] = asyncio.ensure_future(anext(items))
         try:
@@ -142,7 +142,7 @@ async def _stream(conductor: Conductor, task_id: TaskId) -> AsyncIterator[str]:
                     item = following.result()
                 except StopAsyncIteration:
                     return
-                if not (isinstance(item, TaskEvent) and seen and item in past):
+                if not (isinstance(item, TaskEvent) and item in past):
                     yield _sse(item)
                 following = asyncio.ensure_future(anext(items))
         finally:

@@ -1,0 +1,66 @@
+"""The OpenAPI document: what FastAPI derives from the routes, and what it cannot know.
+
+Every call needs the key, and every error of every route is a problem document (RFC 9457). Routes declare `PROBLEMS`;
+where its schema stands in the document is put right here.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
+
+from conductor.faces.http.problems import Problem, problem
+
+PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    "default": {"model": Problem, "description": "What went wrong, and what to do about it"}
+}
+
+
+def install(app: FastAPI) -> None:
+    """Serve the corrected document at `/openapi.json`."""
+    document: dict[str, Any] = {}
+
+    def described() -> dict[str, Any]:
+        if not document:
+            document.update(_corrected(get_openapi(
+                title=app.title, version=app.version, description=app.description, routes=app.routes
+            )))  # fmt: skip
+        return document
+
+    app.openapi = described  # type: ignore[method-assign]  # the way FastAPI documents
+
+    @app.exception_handler(HTTPStatus.METHOD_NOT_ALLOWED)
+    async def not_allowed(request: Request, _error: HTTPException) -> Response:
+        allowed = ", ".join(allowed_methods(described(), request.url.path)) or "GET"
+        response = problem(
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            f"{request.method} is not offered here; {allowed} is",
+            code="http.405",
+        )
+        response.headers["Allow"] = allowed
+        return response
+
+
+def allowed_methods(document: Mapping[str, Any], path: str) -> list[str]:
+    """Every method that some route offers for this path; the router itself would name those of one route only."""
+    return sorted(
+        method.upper()
+        for template, operations in document["paths"].items()
+        if compile_path(template)[0].match(path)
+        for method in operations
+    )
+
+
+def _corrected(document: dict[str, Any]) -> dict[str, Any]:
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"key": []}]
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            operation["responses"]["default"]["content"] = {
+                "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+            }
+    return document
