@@ -35,7 +35,7 @@ format: setup
 	@$(BIN)/ruff check --fix .
 
 soak: setup  ## the long crash test
-	@$(BIN)/python -m pytest -m soak --override-ini='addopts=-q --import-mode=importlib' tests
+	@$(BIN)/python -m pytest -m soak $(ARGS)
 
 bench: setup  ## all comparisons, or one: make bench NAME=queue
 	@$(BIN)/python -m benchmarks $(NAME)

@@ -109,17 +109,16 @@ def nodes(scores: Sequence[Mapping[str, Any]]) -> Group:
 def outcome(task: Mapping[str, Any], console: Console) -> None:
     """How a task ended, what was measured, and its result."""
     result = task["outcome"]
-    said = state(task["state"])
-    said.stylize("bold")
+    said = Text.assemble((task["state"], f"bold {STATE_STYLES.get(task['state'], '')}"))
     if result is not None:
-        said.append(f" in {format_duration(result['duration_s'])}", "not bold")
+        said.append(f" in {format_duration(result['duration_s'])}")
         if task["decision"]:
             predicted = task["decision"]["duration_s"]
             said.append(f" (predicted {format_duration(predicted['value'])})", "dim")
         if result["peak_memory_bytes"]:
             said.append(f", {format_bytes(result['peak_memory_bytes'])} of memory at most", "dim")
         if task["state"] != "succeeded":
-            said.append(f"\n{result['message']}", "default")
+            said.append(f"\n{result['message']}")
     console.print(said)
     if result is not None and result["result"] is not None:
         console.print_json(data=result["result"])

@@ -1,5 +1,6 @@
 """`conductor run`: submit work in plain words, watch it, see the result and its receipt."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -12,7 +13,7 @@ from conductor.domain.errors import InvalidInput
 from conductor.domain.units import parse_bytes, parse_duration_s
 from conductor.faces.cli import context as contexts
 from conductor.faces.cli import printing
-from conductor.faces.cli.client import Client
+from conductor.faces.cli.client import Client, Unreachable
 from conductor.faces.cli.exits import INTERRUPTED, TASK_FAILED
 
 
@@ -74,8 +75,14 @@ def run(
             here.console.print(printing.card(task))
         if workload is None or detach:
             _show_submitted(task, here, as_json=as_json)
-        else:
+            return
+        with contextlib.suppress(Unreachable):
             _see_through(client, task, here, as_json=as_json)
+            return
+    # The server was somebody else's embedded one, or was stopped. The task is durable: another server goes on with it.
+    here.notes.print("The server ended before the task did; another one goes on with it.", style="yellow")
+    with here.server(work=True) as client:
+        _see_through(client, task, here, as_json=as_json)
 
 
 def _show_submitted(task: dict[str, Any], here: contexts.Context, *, as_json: bool) -> None:

@@ -92,7 +92,8 @@ async def serve(installation: Installation, *, embedded: bool, dispatch: bool = 
     with listener:
         port = listener.getsockname()[1]
         url = f"http://{_shown(settings.server.host)}:{port}"
-        async with running(installation, url=url, dispatch=dispatch) as conductor:
+        # One that only looks is told to nobody: work handed to it would wait. It is gone in a moment; others wait for that.
+        async with running(installation, url=url if dispatch else None, dispatch=dispatch) as conductor:
             app = create_app(conductor, hosts=LOOPBACK | {_shown(settings.server.host).lower()})
             server = _Server(
                 uvicorn.Config(

@@ -1,0 +1,51 @@
+"""The HTTP interface keeps what its OpenAPI document promises, whatever is sent to it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.server.conftest import MakeServer
+from tests.server.serving import Server, environment
+
+#: What the schema allows may still be refused, with 422: a text of blanks, a workload nobody installed.
+EXCLUDED = "positive_data_acceptance"
+
+
+def check(server: Server, tmp_path: Path, *options: str) -> None:
+    """Fail with what schemathesis has to object to."""
+    checked = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("schemathesis")),
+            "run",
+            f"{server.url}/openapi.json",
+            "--header",
+            f"Authorization: Bearer {server.client.key}",
+            "--exclude-checks",
+            EXCLUDED,
+            "--continue-on-failure",
+            "--generation-database",
+            "none",
+            *options,
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment(tmp_path) | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "request_failed" not in server.log.read_text()
+
+
+def test_answers_are_as_documented_and_never_a_server_error(make_server: MakeServer, tmp_path: Path) -> None:
+    server = make_server(log__level="warning").start()
+
+    check(server, tmp_path, "--max-examples", "4", "--phases", "coverage,fuzzing", "--workers", "2")
+
+
+@pytest.mark.soak
+def test_answers_are_as_documented_over_long_sequences(make_server: MakeServer, tmp_path: Path) -> None:
+    server = make_server(log__level="warning").start()
+
+    check(server, tmp_path, "--max-examples", "200")
