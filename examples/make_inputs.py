@@ -17,6 +17,7 @@ PHOTOS = 12
 
 
 def main() -> None:
+    """Make every input anew."""
     make_clip(HERE / "clip.mkv")
     (HERE / "photos").mkdir(exist_ok=True)
     for number in range(PHOTOS):

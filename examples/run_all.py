@@ -1,16 +1,18 @@
 """The main job, end to end, on the inputs of this folder: `make run`, or `make run ARGS=--once` to stop after the report.
 
 Starts a server (or uses the one that runs), gives it five pieces of work in plain words, shows each decision and what
-came of it, sets the predictions beside the measurements, verifies the ledger, and keeps serving.
+came of it, sets the predictions beside the measurements, verifies the ledger, and keeps serving. Exit codes: 0 all five
+succeeded and the ledger verifies, 1 something did not, 3 no server.
 """
 
 import argparse
+import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,13 @@ from rich.console import Console
 
 from conductor.app.installation import Installation
 from conductor.app.verification import verify_ledger
+from conductor.domain.errors import ConductorError
 from conductor.domain.units import format_duration
 from conductor.faces.cli import printing
-from conductor.faces.cli.client import Client
-from conductor.faces.cli.run import follow
+from conductor.faces.cli.client import Client, Unreachable
+from conductor.faces.cli.connection import running_url
+from conductor.faces.cli.exits import INTERRUPTED, code_of
+from conductor.faces.cli.following import follow
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -68,46 +73,76 @@ def jobs(out: Path) -> list[dict[str, Any]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    """Run from the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="make run ARGS=…", description=__doc__.partition("\n")[0])
     parser.add_argument("--once", action="store_true", help="stop after the report")
     options = parser.parse_args()
-    console = Console(highlight=False)
-    installation = Installation.find(environ=os.environ)
-    server = None if installation.running_server() else _start(installation)
+    console = Console(highlight=False, emoji=False)
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # end like Ctrl-C: the server must not outlive us
+        signal.signal(ending, signal.default_int_handler)
     try:
-        running = installation.running_server()
-        if running is None or running.url is None:
-            console.print("The server did not start; its message is above.", style="red")
-            return 1
-        client = Client(running.url, installation.read_key())
-        sound = _work(client, installation, console)
-        if server is None or options.once or not sound:
-            return 0 if sound else 1
-        console.print(f"\nServing at {running.url}; Ctrl-C ends it. Open once, within ten minutes:")
-        console.print(client.post("/v1/logins")["url"], soft_wrap=True)
-        server.wait()
+        return _main(console, once=options.once)
+    except ConductorError as error:
+        console.print(f"run: {error.message}", style="red", markup=False, soft_wrap=True)
+        return code_of(error)
     except KeyboardInterrupt:
-        console.print("\nStopping …")
+        return INTERRUPTED
+
+
+def _main(console: Console, *, once: bool) -> int:
+    installation = Installation.find(environ=os.environ)
+    with _server(installation, console) as (client, ours):
+        sound = _work(client, installation, console)
+        if ours is not None and sound and not once:
+            login = client.post("/v1/logins")["url"]
+            with contextlib.suppress(KeyboardInterrupt):
+                console.print(
+                    f"\nServing at {client.url}; Ctrl-C ends it. Opens in a browser once, within ten minutes:"
+                )
+                console.print(login, soft_wrap=True)
+                ours.wait()
+    return 0 if sound else 1
+
+
+@contextlib.contextmanager
+def _server(installation: Installation, console: Console) -> Iterator[tuple[Client, "subprocess.Popen[str] | None"]]:
+    """A client of the running server; without one, of a server of our own, which ends with the block."""
+    url = running_url(installation, console)
+    if url is not None:
+        console.print(f"Using the server at {url}.")
+        yield Client(url, installation.read_key()), None
+        return
+    with console.status("Starting the server …"):
+        server = _start(installation)
+        url = running_url(installation, console)
+    try:
+        if url is None:
+            raise Unreachable("the server did not start; its message is above")
+        yield Client(url, installation.read_key()), server
     finally:
-        if server is not None:
-            server.send_signal(signal.SIGTERM)
-            server.wait(60)
-    return 0
+        if server.poll() is None:
+            console.print("Stopping the server …", style="dim")
+            server.terminate()
+        server.wait()
 
 
 def _work(client: Client, installation: Installation, console: Console) -> bool:
     """Run the five jobs, print the report; whether all succeeded and the ledger verifies."""
     out = Path(tempfile.mkdtemp(prefix="conductor-"))
     finished = []
-    for number, job in enumerate(jobs(out), start=1):
-        console.rule(f"{number} of 5", style="dim")
+    wanted = jobs(out)
+    for number, job in enumerate(wanted, start=1):
+        console.print(f"\n{number} of {len(wanted)}", style="dim")
         task = client.post("/v1/tasks", job)
         console.print(printing.card(task))
-        task = follow(client, task, None)
+        task, interrupted = follow(client, task, console, cancel=True)
+        if interrupted:
+            raise KeyboardInterrupt
         printing.outcome(_shortened(task), console)
         finished.append(task)
-    console.rule("Decided and measured", style="dim")
+    console.print("\nDecided and measured", style="bold")
     console.print(_report(finished))
+    console.print()
     for task in finished:  # a receipt exists once the entry is sealed, so the file below is complete
         client.get(f"/v1/tasks/{task['task_id']}/receipt")
     found = verify_ledger(installation.paths.ledger)
@@ -123,21 +158,19 @@ def _report(tasks: list[dict[str, Any]]) -> Any:
     rows = []
     for task in tasks:
         decision, outcome = task["decision"], task["outcome"]
-        expected = decision["duration_s"]
         rows.append(
             [
-                task["description"][:44],
+                printing.line(task["description"]),
                 decision["device"],
                 decision["available_device"],
                 f"{decision['confidence']:.0%}",
-                f"{format_duration(expected['value'])} ({format_duration(expected['low'])} to "
-                f"{format_duration(expected['high'])})",
+                format_duration(decision["duration_s"]["value"]),
                 format_duration(outcome["duration_s"]),
                 printing.state(task["state"]),
             ]
         )
-    columns = ["Task", "Device", "Ran on", "Confidence", "Predicted", "Measured", "State"]
-    return printing.table(None, columns, rows)
+    columns = ["Work", "Device", "On", "Sure", "Predicted", "Measured", "State"]
+    return printing.table(columns, rows, numbers=["Sure", "Predicted", "Measured"])
 
 
 def _shortened(task: dict[str, Any]) -> dict[str, Any]:
@@ -161,13 +194,15 @@ def _python(description: str, callable_: str, args: dict[str, Any]) -> dict[str,
     return {"description": description, "workload": {"kind": "python", "spec": spec}}
 
 
-def _start(installation: Installation) -> subprocess.Popen[str]:
-    """Start the server and wait until it listens; it says so on its first line."""
-    command = shutil.which("conductor", path=str(Path(sys.executable).parent)) or "conductor"
-    arguments = [command, *installation.arguments(), "serve", "--log-level", "warning"]
-    server = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+def _start(installation: Installation) -> "subprocess.Popen[str]":
+    """Start the server and wait until it listens; it says so on its first line.
+
+    In a session of its own: Ctrl-C reaches this program alone, which first settles its task and then stops the server.
+    """
+    command = [sys.executable, "-m", "conductor.faces.http", *installation.arguments(), "--log-level", "warning"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert server.stdout is not None
-    print(server.stdout.readline().strip() or "The server ended.", flush=True)
+    server.stdout.readline()
     return server
 
 
