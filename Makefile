@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := .stamps/dev
 ARGS ?=
 NAME ?=
+# The rooms that are pure rules: tested in seconds, without processes, databases or servers.
+RULES := tests/domain tests/scheduling tests/decisions tests/ledger tests/fleet tests/docs
 
 .PHONY: run test check format soak bench setup clean train
 
@@ -24,11 +26,12 @@ run: setup  ## do the main job on real input, print a report, keep serving (ARGS
 test: setup  ## the whole suite
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: setup  ## what a review needs: format, lint, types, import contracts
+check: setup  ## what a review needs: format, lint, types, import contracts, the tests of the rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m pytest $(RULES)
 
 format: setup
 	@$(BIN)/ruff format .

@@ -46,7 +46,7 @@ async def bulk(conductor: Conductor, tasks: int) -> None:
             group.create_task(await_ends(accepted))
 
     async def await_ends(accepted: Sequence[Task]) -> None:
-        await asyncio.gather(*(conductor.tasks.wait(task.task_id) for task in accepted))
+        await conductor.tasks.wait_many([task.task_id for task in accepted])
         room.release()
 
     async with asyncio.TaskGroup() as group:

@@ -1,6 +1,7 @@
 """The Python API: the whole product inside the caller's process."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,30 @@ async def until_running(conductor: Conductor, task_id: TaskId) -> None:
         async for item in watch:
             if isinstance(item, TaskEvent) and item.state is TaskState.RUNNING:
                 return
+
+
+async def test_the_library_prints_nothing_of_its_own(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, sys\n"
+        "from conductor import Conductor\n"
+        "async def main():\n"
+        "    async with Conductor.open(sys.argv[1]) as conductor:\n"
+        "        await conductor.conduct_task('sort a list')\n"
+        "asyncio.run(main())\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, str(tmp_path / "data"), stdout=asyncio.subprocess.PIPE
+    )
+    printed, _ = await process.communicate()
+
+    assert (process.returncode, printed) == (0, b"")
+
+
+async def test_several_tasks_are_awaited_together_in_the_order_asked_for(tmp_path: Path) -> None:
+    async with Conductor.open(tmp_path / "data", settings=QUIET) as conductor:
+        accepted = await conductor.tasks.submit_many(
+            [Submission(description="say which", workload=Workload(kind="noop", spec={"value": n})) for n in range(20)]
+        )
+        ended = await conductor.tasks.wait_many([task.task_id for task in reversed(accepted)], timeout_s=30)
+
+    assert [task.outcome.result for task in ended if task.outcome] == list(reversed(range(20)))

@@ -39,6 +39,25 @@ _SECRET_TEXT: Final = re.compile(
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
+def join_host_logs() -> None:
+    """Hand our records to the logging of the program we are part of, unless it has configured structlog itself.
+
+    Without this, a library's log lines would land on the program's standard output.
+    """
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            scrub,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+
+
 def configure_logs(*, level: str, style: str, stream: TextIO) -> None:
     """Send everything that is logged to one stream; may be called again to change level or style.
 

@@ -6,6 +6,7 @@ under one parent, and ends them in the opposite order: no new work, running work
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 from collections.abc import AsyncIterator
@@ -225,6 +226,7 @@ async def _started(
             group.create_task(watch.run(), name="machine watch"),
             group.create_task(configuration.watch(), name="settings watch"),
         ]
+        gc.freeze()  # what lives as long as the product need not be looked at by every collection
         log.info("started", node=node.node_id, recovered_tasks=recovered, data_dir=str(folder.paths.root))
         try:
             yield conductor
@@ -237,6 +239,7 @@ async def _started(
             committer.close()  # where the database fails for good, this is what ends the wait of all others
             await asyncio.wait([committing])
             processes.close()
+            gc.unfreeze()
             log.info("stopped")
 
 

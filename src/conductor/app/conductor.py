@@ -88,9 +88,11 @@ class Conductor:
             StorageError: the database cannot be opened.
             LedgerError: the ledger does not belong to the database, or is damaged.
         """
+        from conductor.adapters.logs import join_host_logs
         from conductor.app.compose import running
         from conductor.app.installation import Installation
 
+        join_host_logs()
         installation = Installation.find(data_dir=data_dir, environ=environ or {}, overrides=settings)
         async with running(installation) as conductor:
             yield conductor

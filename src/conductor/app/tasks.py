@@ -110,11 +110,20 @@ class Tasks:
         Raises:
             TimeoutError: it is not settled after `timeout_s`.
         """
-        async with contextlib.nullcontext() if timeout_s is None else asyncio.timeout(timeout_s):
-            if self._transitions.live(task_id) is not None:
-                await asyncio.shield(self._live.end_of(task_id))
-            await self._committer.wait_durable(f"the end of {task_id}")
-        return await self.get(task_id)
+        return (await self.wait_many([task_id], timeout_s=timeout_s))[0]
+
+    async def wait_many(self, task_ids: Sequence[TaskId], *, timeout_s: float | None = None) -> list[Task]:
+        """Several tasks, in the order asked for, once all are settled and durable; cheaper than waiting for each.
+
+        Raises:
+            TimeoutError: one is not settled after `timeout_s`.
+        """
+        async with asyncio.timeout(timeout_s):
+            ends = [self._live.end_of(task_id) for task_id in task_ids if self._transitions.live(task_id) is not None]
+            if ends:
+                await asyncio.wait(ends)  # unlike gathering, a cancelled caller leaves the others' futures alone
+            await self._committer.wait_durable("the end of a task")
+        return [await self.get(task_id) for task_id in task_ids]
 
     async def get(self, task_id: TaskId) -> Task:
         """One task as it stands now; `last` names the task submitted last."""

@@ -143,9 +143,20 @@ def _engine(url: str) -> AsyncEngine:
 
 
 def _tune_sqlite(connection: Any, _record: object) -> None:
-    """WAL lets readers go on while one writer commits; FULL makes a commit survive a power cut, not only a crash."""
+    """WAL lets readers go on while one writer commits; FULL makes a commit survive a power cut, not only a crash.
+
+    The log is folded into the file every 64 MB instead of every 4 MB: folding syncs twice, and a busy queue would spend a
+    tenth of its time on it.
+    """
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON", "cache_size=-16000"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "busy_timeout=5000",
+        "foreign_keys=ON",
+        "cache_size=-16000",
+        "wal_autocheckpoint=16000",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
