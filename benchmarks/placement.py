@@ -1,22 +1,29 @@
-"""Measure placement at 1,000 nodes, and the fair queue, each beside the simplest thing that could do the job.
+"""Measure decisions and placement at 1,000 nodes, and the fair queue, each beside the simplest thing that could do the job.
 
 `make bench NAME=placement`. The peers are written here, in plain Python: a loop that scores one node after the other by
 the same formula (and must name the same winner), and a binary heap that orders by level alone. Both sides run in turn,
-round after round; the medians over the rounds are quoted, and the spread is (largest − smallest) / median of ours.
+round after round. A decision is measured from the encoded text to the finished reasoning, embedding apart, on the texts
+our encoder was trained on, with 500 outcomes to remember.
 """
 
 import heapq
-import math
+import json
 import random
-import statistics
 import time
 from collections.abc import Callable, Sequence
 
+from benchmarks.harness import ROOT, Goal, Row, compare, percentile
+from conductor.adapters.clock import SystemClock
+from conductor.adapters.encoder_onnx import OnnxEncoder
+from conductor.decisions.memory import ExperienceMemory
+from conductor.decisions.recommend import DecisionMaker
 from conductor.domain.decision import Need
 from conductor.domain.device import Device, DeviceType
 from conductor.domain.node import Node, NodeId, NodeReading
-from conductor.domain.task import Level, TaskId, UserId
+from conductor.domain.outcome import Ending, Outcome
+from conductor.domain.task import Level, Submission, Task, TaskId, TaskState, UserId
 from conductor.domain.units import GIB
+from conductor.domain.workload import WorkProfile
 from conductor.scheduling.place import PlacementTable
 from conductor.scheduling.queue import FairQueue, QueueRules, Waiting
 
@@ -25,6 +32,8 @@ DECISIONS = 10_000
 ROUNDS = 5
 PEER_DECISIONS = 100
 QUEUE_TASKS = 20_000
+REMEMBERED = 500
+TEXTS = ROOT / "recipes" / "encoder" / "data"
 WAITING = 1000
 
 
@@ -96,7 +105,7 @@ def needs(count: int, seed: random.Random) -> list[Need]:
     ]
 
 
-def timed_us(act: Callable[[Need], object], wanted: Sequence[Need]) -> list[float]:
+def timed_us(act: Callable[..., object], wanted: Sequence[object]) -> list[float]:
     times = []
     for need in wanted:
         began = time.perf_counter_ns()
@@ -105,39 +114,108 @@ def timed_us(act: Callable[[Need], object], wanted: Sequence[Need]) -> list[floa
     return times
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    return sorted(values)[min(len(values) - 1, math.ceil(share * len(values)) - 1)]
-
-
-def placement_rows() -> list[dict[str, object]]:
-    seed = random.Random(1)
+def thousand_nodes(seed: random.Random) -> tuple[list[PlainNode], PlacementTable]:
     nodes = [PlainNode(NodeId(f"node-{number:04}"), seed) for number in range(NODES)]
     table = PlacementTable()
     for node in nodes:
         table.upsert(node.describe(), heard_at_s=0.0)
         table.observe(node.read(), heard_at_s=0.0, thermal=node.thermal, history=node.history, queued=node.queued)
+    return nodes, table
+
+
+def placement_rows() -> list[Row]:
+    seed = random.Random(1)
+    nodes, table = thousand_nodes(seed)
     for need in needs(20, seed):
         assert [place.node_id for place in table.rank(need).best] == best_by_loop(nodes, need)
-    ours: dict[float, list[float]] = {0.5: [], 0.99: []}
-    loop: dict[float, list[float]] = {0.5: [], 0.99: []}
+    ours, loop = [], []
     for _ in range(ROUNDS):
-        our_times = timed_us(table.rank, needs(DECISIONS // ROUNDS, seed))
-        loop_times = timed_us(lambda need: best_by_loop(nodes, need), needs(PEER_DECISIONS, seed))
-        for share in ours:
-            ours[share].append(percentile(our_times, share))
-            loop[share].append(percentile(loop_times, share))
+        ours.append(timed_us(table.rank, needs(DECISIONS // ROUNDS, seed)))
+        loop.append(timed_us(lambda need: best_by_loop(nodes, need), needs(PEER_DECISIONS, seed)))
     return [
-        row("placement at 1,000 nodes, p50", "µs", ours[0.5], "node-by-node loop", loop[0.5], None),
-        row("placement at 1,000 nodes, p99", "µs", ours[0.99], "node-by-node loop", loop[0.99], 1000.0),
+        compare(
+            f"placement at 1,000 nodes, {name}",
+            "µs",
+            [percentile(times, share) for times in ours],
+            more_is_better=False,
+            peer_name="node-by-node loop",
+            peer=[percentile(times, share) for times in loop],
+            goal=goal,
+        )
+        for name, share, goal in (("p50", 0.5, None), ("p99", 0.99, Goal("below", 1000)))
     ]
 
 
-def queue_rows() -> list[dict[str, object]]:
+def decision_rows() -> list[Row]:
+    """10,000 decisions over all texts of the training data, at 1,000 nodes."""
+    maker = taught_maker(texts := all_texts())
+    analyses = [analysis for start in range(0, len(texts), 64) for analysis in maker.prepare(texts[start : start + 64])]
+    rounds = []
+    for number in range(ROUNDS):
+        picked = [(number * DECISIONS // ROUNDS + turn) % len(texts) for turn in range(DECISIONS // ROUNDS)]
+        rounds.append(timed_us(lambda at: maker.conclude("t", Submission(description=texts[at]), analyses[at]), picked))
+    return [
+        compare(
+            f"decision at 1,000 nodes, embedding apart, {name}",
+            "µs",
+            [percentile(times, share) for times in rounds],
+            more_is_better=False,
+            goal=goal,
+        )
+        for name, share, goal in (("p50", 0.5, Goal("below", 1000)), ("p99", 0.99, None))
+    ]
+
+
+def all_texts() -> list[str]:
+    lines = (line for path in sorted(TEXTS.glob("*.jsonl")) for line in path.read_text(encoding="utf-8").splitlines())
+    return list(dict.fromkeys(json.loads(line)["text"] for line in lines))
+
+
+def taught_maker(texts: Sequence[str]) -> DecisionMaker:
+    """A decision maker over 1,000 nodes that remembers some outcomes."""
+    seed, encoder = random.Random(2), OnnxEncoder()
+    _, table = thousand_nodes(seed)
+    maker = DecisionMaker(encoder, table, ExperienceMemory(width=encoder.width), SystemClock())
+    for number, text in enumerate(seed.sample(list(texts), REMEMBERED)):
+        submission = Submission(description=text)
+        profile = WorkProfile(signature=f"command:program-{number % 50}", sizes={"input_bytes": seed.uniform(1e3, 1e9)})
+        decision = maker.decide(f"past-{number}", submission, profile)
+        task = Task(
+            task_id=TaskId(f"past-{number}"),
+            submission=submission,
+            state=TaskState.SUCCEEDED,
+            submitted_at_unix_s=0.0,
+            updated_at_unix_s=0.0,
+            decision=decision,
+        )
+        ending = Ending.SUCCEEDED if seed.random() < 0.95 else Ending.EXIT_CODE
+        outcome = Outcome(
+            ending=ending,
+            message="",
+            node_id=NodeId("node-0001"),
+            started_at_unix_s=0.0,
+            duration_s=seed.uniform(0.1, 60.0),
+        )
+        maker.learn(task, outcome, profile)
+    return maker
+
+
+def queue_rows() -> list[Row]:
     ours, heap = [], []
     for _ in range(ROUNDS):
         ours.append(fair_queue_us())
         heap.append(heap_us())
-    return [row("queue push + pop, 1,000 waiting", "µs", ours, "heapq by level, no fairness", heap, 10.0)]
+    return [
+        compare(
+            "queue push + pop, 1,000 waiting",
+            "µs",
+            ours,
+            more_is_better=False,
+            peer_name="heapq by level, no fairness",
+            peer=heap,
+            goal=Goal("below", 10),
+        )
+    ]
 
 
 def fair_queue_us() -> float:
@@ -167,27 +245,9 @@ def waiting(number: int) -> Waiting:
     return Waiting(TaskId(f"t{number}"), Level(number % 4), UserId(f"user-{number % 20}"), 1.0, 0.0)
 
 
-def row(
-    metric: str, unit: str, ours: Sequence[float], peer_name: str, peer: Sequence[float], goal: float | None
-) -> dict[str, object]:
-    """One line of the table; `ratio` is how many times faster ours is, `goal` the most that ours may take."""
-    mine, theirs = statistics.median(ours), statistics.median(peer)
-    return {
-        "metric": metric,
-        "unit": unit,
-        "ours": round(mine, 2),
-        "peer_name": peer_name,
-        "peer": round(theirs, 2),
-        "ratio": round(theirs / mine, 2),
-        "goal": goal,
-        "met": None if goal is None else mine < goal,
-        "spread": round((max(ours) - min(ours)) / mine, 3),
-    }
-
-
-def run() -> list[dict[str, object]]:
+def run() -> list[Row]:
     """All rows of this benchmark."""
-    return [*placement_rows(), *queue_rows()]
+    return [*placement_rows(), *decision_rows(), *queue_rows()]
 
 
 if __name__ == "__main__":

@@ -180,3 +180,30 @@ def test_the_same_history_gives_the_same_estimate(seed: int) -> None:
     once = [made.duration_s for made, _, _ in last_ten_of_thirty("filter photos", seed)]
 
     assert once == [made.duration_s for made, _, _ in last_ten_of_thirty("filter photos", seed)]
+
+
+def test_when_the_machine_slows_down_a_workload_that_did_not_run_since_is_expected_to_take_longer() -> None:
+    random, estimator = np.random.default_rng(3), Estimator()
+
+    def predicted_s(name: str) -> float:
+        return estimator.estimate(
+            signature=name,
+            device=CPU,
+            sizes={"n": 1.0},
+            prior_duration_s=1.0,
+            prior_compute_units=1.0,
+            evidence=Evidence(),
+        ).duration_s.value
+
+    for name, runs, slowdown in (("rested", 20, 1.0), ("busy", 20, 1.0), ("busy", 6, 1.25)):
+        for _ in range(runs):
+            estimator.observe(
+                signature=name,
+                device=CPU,
+                sizes={"n": 1.0},
+                duration_s=slowdown * float(random.lognormal(0.0, 0.03)),
+                compute_units=1.0,
+                predicted_s=predicted_s(name),
+            )
+
+    assert 1.08 < predicted_s("rested") < 1.3

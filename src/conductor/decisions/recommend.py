@@ -245,6 +245,7 @@ class DecisionMaker:
                 sizes=experience.sizes,
                 duration_s=experience.duration_s,
                 compute_units=experience.compute_units,
+                predicted_s=experience.predicted_duration_s,
             )
         telling = not experience.succeeded or runs < _RUNS_OF_FULL_WEIGHT or runs % (runs // 10) == 0
         if telling:
