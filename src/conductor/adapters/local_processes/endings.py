@@ -107,7 +107,7 @@ def judge(evidence: Evidence) -> tuple[Ending, str]:
         return _stopped(evidence, evidence.stop)
     report = evidence.report
     if evidence.usage.kills and report.exit_code != 0:
-        return Ending.OUT_OF_MEMORY, _memory_message(evidence, "the kernel killed a process of the task")
+        return Ending.OUT_OF_MEMORY, _memory_message(evidence, "the kernel killed one of its processes")
     if report.failed_step is not None or report.started_ns is None:
         return Ending.CANNOT_START, _cannot_start_message(evidence)
     if report.exit_code == 0:
@@ -115,7 +115,7 @@ def judge(evidence: Evidence) -> tuple[Ending, str]:
     if _ran_out_of_processor_time(evidence):
         return _stopped(evidence, Stop.CPU_TIME)
     if _likely_out_of_memory(evidence):
-        return Ending.OUT_OF_MEMORY, _memory_message(evidence, "likely, by what it printed or held at its end,")
+        return Ending.OUT_OF_MEMORY, _memory_message(evidence, "likely, by what it printed or held at its end")
     return _failed_by_itself(evidence)
 
 
@@ -127,7 +127,7 @@ def _stopped(evidence: Evidence, stop: Stop) -> tuple[Ending, str]:
         case Stop.CPU_TIME:
             return Ending.CPU_TIME, _over("used more processor time than", f"{limits.cpu_time_s:g} s", "cpu_time_s")
         case Stop.MEMORY:
-            return Ending.OUT_OF_MEMORY, _memory_message(evidence, "all its processes together held more and")
+            return Ending.OUT_OF_MEMORY, _memory_message(evidence, "all its processes together held more")
         case Stop.PROCESSES:
             return Ending.SIGNAL, _over("had more processes than", str(limits.processes), "processes")
         case Stop.OUTPUT:
@@ -147,7 +147,7 @@ def _over(did: str, allowed: str, limit: str) -> str:
 def _memory_message(evidence: Evidence, how: str) -> str:
     limits: Limits = evidence.carved.limits
     return (
-        f"out of memory: {how} reached the limit of {format_bytes(limits.memory_bytes)}; "
+        f"out of memory: the task reached its limit of {format_bytes(limits.memory_bytes)} ({how}); "
         "raise limits.memory_bytes or give it less to do at once"
     )
 
