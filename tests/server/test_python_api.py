@@ -129,3 +129,17 @@ async def test_several_tasks_are_awaited_together_in_the_order_asked_for(tmp_pat
         ended = await conductor.tasks.wait_many([task.task_id for task in reversed(accepted)], timeout_s=30)
 
     assert [task.outcome.result for task in ended if task.outcome] == list(reversed(range(20)))
+
+
+async def test_a_node_keeps_its_performance_score_over_a_restart(tmp_path: Path) -> None:
+    work = Workload(kind="command", spec={"command": ["true"]})
+    async with Conductor.open(tmp_path / "data", settings=QUIET) as conductor:
+        before = conductor.nodes()[0]["performance"]["score"]
+        for _ in range(4):
+            decision = await conductor.conduct_task("do next to nothing", workload=work)
+            await conductor.tasks.wait(TaskId(decision.task_id), timeout_s=60)
+    async with Conductor.open(tmp_path / "data", settings=QUIET) as conductor:
+        after = conductor.nodes()[0]["performance"]
+
+    assert after["parts"]["attempts"] == 4
+    assert after["score"] > before

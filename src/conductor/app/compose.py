@@ -55,6 +55,7 @@ from conductor.decisions.recommend import DecisionMaker
 from conductor.domain.clock import Clock
 from conductor.domain.event import TaskEvent
 from conductor.domain.node import Node, NodeId
+from conductor.domain.outcome import Ending
 from conductor.domain.task import FINAL, Level, Task, TaskState
 from conductor.fleet.confinement import ConfinementPolicy, carve
 from conductor.fleet.inventory import merge_devices
@@ -156,7 +157,15 @@ async def _started(
         encoder, placement, ExperienceMemory(width=encoder.width, places=settings.mind.experiences), clock
     )
     experiences = SqlExperiences(database, committer)
-    maker.restore(await experiences.recall(settings.mind.experiences))
+    remembered = list(await experiences.recall(settings.mind.experiences))
+    maker.restore(remembered)
+    for past in remembered:
+        performance.observe(
+            NodeId(past.node_id),
+            Ending.SUCCEEDED if past.succeeded else Ending.EXIT_CODE,
+            duration_s=past.duration_s,
+            predicted_duration_s=past.predicted_duration_s,
+        )
     tasks = Tasks(
         clock=clock,
         random_bits=random.Random(os.urandom(32)).getrandbits,  # noqa: S311  # identifiers are no secrets
