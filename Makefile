@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := .stamps/dev
+# Training needs torch; it has an environment of its own, so that nothing else comes to lean on it.
+TRAIN := .venv-train
+TRAIN_STAMP := .stamps/train
 ARGS ?=
 NAME ?=
 # The rooms that are pure rules: tested in seconds, without processes, databases or servers.
@@ -43,9 +46,17 @@ soak: setup  ## the long crash test
 bench: setup  ## all comparisons, or one: make bench NAME=queue
 	@$(BIN)/python -m benchmarks $(NAME)
 
-train: setup  ## train the sentence encoder again from the data in the repository
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train]'
-	$(BIN)/python -m recipes.encoder.train $(ARGS)
+$(TRAIN_STAMP): pyproject.toml
+	@mkdir -p .stamps
+	@test -x $(TRAIN)/bin/python || $(PYTHON) -m venv $(TRAIN)
+	$(TRAIN)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(TRAIN)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[train]'
+	@touch $(TRAIN_STAMP)
+
+train: $(TRAIN_STAMP)  ## train encoder and language model again from the data in the repository (ARGS=--small: a check)
+	$(TRAIN)/bin/python -m recipes.encoder.train $(ARGS)
+	$(TRAIN)/bin/python -m recipes.mind.train $(ARGS)
+	$(if $(ARGS),,$(TRAIN)/bin/python -m recipes.mind.intents)
 
 clean:
-	rm -rf $(VENV) .stamps .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(TRAIN) .stamps .mypy_cache .ruff_cache .pytest_cache

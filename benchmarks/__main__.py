@@ -12,7 +12,7 @@ from typing import Final
 
 from benchmarks.harness import CannotRun, WrongResult, commit, machine, table, write
 
-NAMES: Final = ("startup", "placement", "ledger", "queue", "estimates")
+NAMES: Final = ("startup", "placement", "decision", "ledger", "queue", "estimates", "learning")
 
 
 def main(arguments: Sequence[str]) -> int:

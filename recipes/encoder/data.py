@@ -3,8 +3,8 @@
 Decides the file format, what counts as the same text, and which files may be trained on. Writing the texts and the
 labelling rules are people's work (`README.md` beside this file); augmentation is `augment.py`.
 
-Covered: rows checked on reading, duplicates across files refused. Not covered: `holdout.jsonl` is never among the
-training rows; it selects and calibrates models.
+Covered: rows checked on reading, duplicates across files refused. Never among the training rows: `holdout.jsonl`, which
+selects and calibrates models, and `judge.jsonl` and `traps.jsonl`, which do nothing but judge them.
 """
 
 import hashlib
@@ -21,8 +21,22 @@ import numpy.typing as npt
 from conductor.domain.device import DeviceType, TaskKind
 
 DATA = Path(__file__).parent / "data"
-TRAINING_FILES = ("forum", "readme", "tickets", "misleading", "european", "world", "glossary")
+TRAINING_FILES = (
+    "forum",
+    "readme",
+    "tickets",
+    "misleading",
+    "european",
+    "world",
+    "glossary",
+    "stack",
+    "cookbook",
+    "languages",
+    "hard",
+)
 HOLDOUT_FILE = "holdout"
+#: Usual texts, and texts whose words mislead.
+JUDGE_FILES = ("judge", "traps")
 DEVICES = tuple(DeviceType)
 KINDS = tuple(TaskKind)
 
@@ -90,6 +104,11 @@ def training_rows() -> list[Row]:
 def holdout_rows() -> list[Row]:
     """Rows that select and calibrate, written by someone who had not read the training rows."""
     return read_rows(DATA / f"{HOLDOUT_FILE}.jsonl")
+
+
+def judge_rows() -> dict[str, list[Row]]:
+    """Rows that only judge: other writers', who read none of the others; nothing is trained on or chosen by them."""
+    return {name: read_rows(DATA / f"{name}.jsonl") for name in JUDGE_FILES}
 
 
 def text_key(text: str) -> str:

@@ -1,6 +1,6 @@
 """Fit the letter expert: logistic regression on hashed words and runs of letters.
 
-Its features are the product's own (`conductor.adapters.encoder_onnx.letters`), so that both read a text alike. How much
+Its features are the product's own (`conductor.adapters.letter_features`), so that both read a text alike. How much
 it counts beside the network is chosen on the hold-out, together with the temperature (`train.py`).
 """
 
@@ -16,7 +16,7 @@ from recipes.encoder.model import BEST_WEIGHT
 from torch import Tensor
 
 from conductor.adapters.encoder_onnx.encoder import MAX_CHARACTERS
-from conductor.adapters.encoder_onnx.letters import BUCKETS, features
+from conductor.adapters.letter_features import BUCKETS, features
 
 RIDGE = 3e-6
 STEPS = 80

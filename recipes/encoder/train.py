@@ -17,17 +17,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from recipes.encoder import base
-from recipes.encoder.data import DEVICES, Row, file_digests, holdout_rows, targets, text_key, training_rows
+from recipes.encoder.data import DEVICES, Row, file_digests, holdout_rows, judge_rows, targets, text_key, training_rows
 from recipes.encoder.evaluate import metrics, printed
 from recipes.encoder.export import LETTERS, SHIPPED, export, write_card
-from recipes.encoder.fit import Ground, Settings, averaged, fit, forward, prepare
+from recipes.encoder.fit import CACHE, Ground, Settings, averaged, fit, forward, prepare
 from recipes.encoder.letters import Letters, fit_letters, write_letters
 from recipes.encoder.model import TaskEncoder
 from tokenizers import Tokenizer
 from torch import Tensor
 
 NAME = "conductor-task-encoder"
-VERSION = "0.1.0"
+VERSION = "0.2.0"
+CHECKPOINT = "encoder.pt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,8 @@ def ship(tokenizer: Tokenizer, model: TaskEncoder, letters: Letters, facts: Mapp
     mixture = fitted_mixture(device, letter, torch.from_numpy(targets(holdout).accept))
     report(holdout, device.softmax(1), kind, "hold-out, network alone")
     found = report(holdout, mixture.of(device, letter), kind, f"hold-out, both: {mixture}")
+    judged = {name: judged_on(rows, model, tokenizer, letters, mixture, name) for name, rows in judge_rows().items()}
+    torch.save(model.state_dict(), CACHE / CHECKPOINT)  # what the language model's recipe starts from
     model.temperature.fill_(mixture.temperature)
     export(model, tokenizer, SHIPPED)
     write_letters(letters, mixture.letter_factor, SHIPPED / LETTERS)
@@ -116,9 +119,19 @@ def ship(tokenizer: Tokenizer, model: TaskEncoder, letters: Letters, facts: Mapp
         "training_s": round(time.perf_counter() - began),
         "mixture": asdict(mixture),
         "holdout": found,
+        **judged,
         "data_sha256": file_digests(),
     }
     write_card(SHIPPED, card)
+
+
+def judged_on(
+    rows: Sequence[Row], model: TaskEncoder, tokenizer: Tokenizer, letters: Letters, mixture: Mixture, name: str
+) -> dict[str, float]:
+    """Print and return how both experts together do on rows that chose nothing."""
+    texts = [row.text for row in rows]
+    _, device, kind = forward(model, tokenizer, texts)
+    return report(rows, mixture.of(device, letters.logits(texts)), kind, f"{name}, both")
 
 
 def _commit() -> str:

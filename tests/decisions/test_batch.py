@@ -16,7 +16,7 @@ def test_every_row_is_decided_in_order_with_all_fields(encoder: HashingEncoder, 
     lines = [line(id=f"r{number}", text=f"encode video clip {number}") for number in range(150)]
     rows = read_rows(lines)
 
-    decided = [output_row(row, decision) for row, decision in decide_rows(a_maker(encoder, clock), rows)]
+    decided = [output_row(row, decision) for row, _, decision in decide_rows(a_maker(encoder, clock), rows)]
 
     assert [row["id"] for row in decided] == [f"r{number}" for number in range(150)]
     assert set(decided[0]) >= {
@@ -31,8 +31,8 @@ def test_a_batch_decides_as_single_requests_do(encoder: HashingEncoder, clock: S
     texts = ["sort the csv rows", "resize photos", "sort the csv rows"]
     rows = read_rows(line(id=number, text=text) for number, text in enumerate(texts))
 
-    together = [decision for _, decision in decide_rows(a_maker(encoder, clock), rows)]
-    alone = [next(decide_rows(a_maker(encoder, clock), [row]))[1] for row in rows]
+    together = [decision for *_, decision in decide_rows(a_maker(encoder, clock), rows)]
+    alone = [next(decide_rows(a_maker(encoder, clock), [row]))[2] for row in rows]
 
     assert together == alone
 
@@ -67,9 +67,9 @@ def test_a_row_that_cannot_be_used_is_named_by_line_and_field(bad: str, field: s
 
 def test_labels_are_read_from_the_row(encoder: HashingEncoder, clock: StillClock) -> None:
     rows = read_rows([line(id="a", text="resize photos", accept=["ISP", "CPU"], best="ISP", hard=True, lang="en")])
-    row, decision = next(decide_rows(a_maker(encoder, clock), rows))
+    row, analysis, decision = next(decide_rows(a_maker(encoder, clock), rows))
 
-    result = judged(row, decision)
+    result = judged(row, analysis, decision)
 
     assert (result.accept, result.best) == ({DeviceType.ISP, DeviceType.CPU}, DeviceType.ISP)
     assert (result.hard, result.language, result.right) == (True, "en", True)
@@ -90,8 +90,8 @@ def test_a_row_without_usable_labels_is_refused(
     encoder: HashingEncoder, clock: StillClock, labels: dict[str, object], field: str
 ) -> None:
     rows = read_rows([line(id="a", text="resize photos", **labels)])
-    row, decision = next(decide_rows(a_maker(encoder, clock), rows))
+    row, analysis, decision = next(decide_rows(a_maker(encoder, clock), rows))
 
     with pytest.raises(InvalidInput) as refused:
-        judged(row, decision)
+        judged(row, analysis, decision)
     assert refused.value.field == field

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conductor.adapters.encoder_onnx import SHIPPED
-from conductor.adapters.encoder_onnx.letters import BUCKETS, LetterExpert, features
+from conductor.adapters.encoder_onnx.letters import LetterExpert
+from conductor.adapters.letter_features import BUCKETS, features
 from conductor.domain.device import DeviceType
 from conductor.domain.errors import StorageError
 

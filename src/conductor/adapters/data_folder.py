@@ -80,6 +80,16 @@ class DataPaths:
         return self.root / "tasks"
 
     @property
+    def attachments(self) -> Path:
+        """Files that tasks carry, by content."""
+        return self.root / "attachments"
+
+    @property
+    def mind(self) -> Path:
+        """The tuned versions of the decision maker."""
+        return self.root / "mind"
+
+    @property
     def server_log(self) -> Path:
         """What a server in the background writes."""
         return self.root / "server.log"

@@ -68,6 +68,15 @@ class Access:
         if self.is_open:
             raise self._closed("settings change what tasks may do", None)
 
+    def check_may_tune(self) -> None:
+        """Refuse to teach the decision maker, or to switch its version, where anybody could be the caller.
+
+        Raises:
+            Forbidden: the server runs without a key.
+        """
+        if self.is_open:
+            raise self._closed("corrections and tuning change how tasks are decided", None)
+
     @staticmethod
     def _closed(why: str, field: str | None) -> Forbidden:
         return Forbidden(f"{why}, and this server was started with --no-key; start it without that option", field=field)

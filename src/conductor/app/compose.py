@@ -9,6 +9,7 @@ import contextlib
 import gc
 import os
 import random
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from functools import partial
@@ -17,17 +18,25 @@ from pathlib import Path
 import structlog
 
 from conductor.adapters.access_key import AccessKey
+from conductor.adapters.attachments.confined import ConfinedReader
+from conductor.adapters.attachments.folder import AttachmentFolder
+from conductor.adapters.attachments.staging import Staging
 from conductor.adapters.clock import SystemClock
 from conductor.adapters.data_folder import DataFolder
 from conductor.adapters.encoder_onnx.encoder import OnnxEncoder
+from conductor.adapters.intent_reader.reader import LinearIntentReader
 from conductor.adapters.ledger_file import DiskLedgerFile
 from conductor.adapters.local_processes.control_groups import ControlGroups
 from conductor.adapters.local_processes.facts import find_facts
 from conductor.adapters.local_processes.processes import LocalProcesses
+from conductor.adapters.mind_tuning.guard import read_guard
+from conductor.adapters.mind_tuning.versions import Versions
+from conductor.adapters.minds.worker import WorkerMind
 from conductor.adapters.schnorr import SchnorrSigner, schnorr_check
 from conductor.adapters.sensors.machine import LocalMachine
 from conductor.adapters.sensors.probes import installed_probes, own_probes
 from conductor.adapters.sql.committer import GroupCommitter
+from conductor.adapters.sql.corrections import SqlCorrections
 from conductor.adapters.sql.database import Database
 from conductor.adapters.sql.records import SqlExperiences, SqlOutbox, SqlReadings, SqlSettings
 from conductor.adapters.sql.tasks import SqlTasks
@@ -38,8 +47,10 @@ from conductor.adapters.workloads.noop import NoopKind
 from conductor.adapters.workloads.python_callable import PythonKind
 from conductor.adapters.workloads.registry import WorkloadRegistry
 from conductor.app.access import Access
+from conductor.app.attachments import Attachments
 from conductor.app.conductor import Conductor
 from conductor.app.configuration import Configuration
+from conductor.app.correcting import Correcting
 from conductor.app.installation import Installation
 from conductor.app.ledger_desk import LedgerDesk
 from conductor.app.ledgering import LedgerKeeper
@@ -47,9 +58,14 @@ from conductor.app.live import LiveView
 from conductor.app.logs import configure_logging
 from conductor.app.machine import MachineWatch
 from conductor.app.metrics import Metrics
+from conductor.app.mind_report import MindHistory
+from conductor.app.minds import ActiveModels, language_model
 from conductor.app.settings.load import database_url
 from conductor.app.settings.model import Settings
+from conductor.app.snapshots import Snapshots
+from conductor.app.talk import Talk
 from conductor.app.tasks import Tasks
+from conductor.app.tuning import Tuning
 from conductor.decisions.memory import ExperienceMemory
 from conductor.decisions.recommend import DecisionMaker
 from conductor.domain.clock import Clock
@@ -138,7 +154,17 @@ async def _started(
     )
     node = await watch.begin()
     encoder = OnnxEncoder()
-    executor, processes = await asyncio.to_thread(_executor, folder, settings, encoder, clock)
+    attached = await asyncio.to_thread(
+        AttachmentFolder, folder.paths.attachments, total_bytes=settings.attachments.total_bytes
+    )
+    executor, processes = await asyncio.to_thread(_executor, folder, settings, encoder, clock, attached)
+    attachments = Attachments(
+        folder=attached,
+        reader=ConfinedReader(processes, import_path=sys.path),
+        clock=clock,
+        settings=lambda: configuration.settings.attachments,
+        open_tasks=transitions.unsettled,
+    )
     pools = {node.node_id: Pools(node.node_id, _capacity(node, settings))}
     queue = FairQueue(_queue_rules(settings))
     dispatcher = Dispatcher(
@@ -152,31 +178,6 @@ async def _started(
         uniform=random.random,
         emit=live.on_output,
         home=node.node_id,
-    )
-    maker = DecisionMaker(
-        encoder, placement, ExperienceMemory(width=encoder.width, places=settings.mind.experiences), clock
-    )
-    experiences = SqlExperiences(database, committer)
-    remembered = list(await experiences.recall(settings.mind.experiences))
-    maker.restore(remembered)
-    for past in remembered:
-        performance.observe(
-            NodeId(past.node_id),
-            Ending.SUCCEEDED if past.succeeded else Ending.EXIT_CODE,
-            duration_s=past.duration_s,
-            predicted_duration_s=past.predicted_duration_s,
-        )
-    tasks = Tasks(
-        clock=clock,
-        random_bits=random.Random(os.urandom(32)).getrandbits,  # noqa: S311  # identifiers are no secrets
-        maker=maker,
-        executor=executor,
-        transitions=transitions,
-        dispatcher=dispatcher,
-        archive=journal,
-        committer=committer,
-        live=live,
-        experiences=experiences,
     )
     file = await asyncio.to_thread(DiskLedgerFile.open, folder.paths.ledger)
     undo.callback(file.close)
@@ -192,7 +193,50 @@ async def _started(
         block_interval_s=settings.ledger.block_interval_s,
     )
     await keeper.recover()
-    await keeper.record_model(encoder.name, await asyncio.to_thread(lambda: encoder.checksum))
+    models = ActiveModels(keeper)
+    await models.add(
+        encoder.name, await asyncio.to_thread(lambda: encoder.checksum), "reads descriptions and questions"
+    )
+    mind = await models.admit(language_model(settings, installation.around, clock))
+    if isinstance(mind, WorkerMind):
+        undo.callback(mind.close)
+    maker = DecisionMaker(
+        encoder, placement, ExperienceMemory(width=encoder.width, places=settings.mind.experiences), clock, mind
+    )
+    experiences = SqlExperiences(database, committer)
+    remembered = list(await experiences.recall(settings.mind.experiences))
+    maker.restore(remembered)
+    for past in remembered:
+        performance.observe(
+            NodeId(past.node_id),
+            Ending.SUCCEEDED if past.succeeded else Ending.EXIT_CODE,
+            duration_s=past.duration_s,
+            predicted_duration_s=past.predicted_duration_s,
+        )
+    corrections = SqlCorrections(database, committer)
+    tuning = Tuning(
+        maker=maker,
+        encoder=encoder,
+        versions=Versions(folder.paths.mind),
+        corrections=corrections,
+        experiences=experiences,
+        keeper=keeper,
+        clock=clock,
+        read_guard=read_guard,
+    )
+    await tuning.restore()
+    tasks = Tasks(
+        clock=clock,
+        random_bits=random.Random(os.urandom(32)).getrandbits,  # noqa: S311  # identifiers are no secrets
+        maker=maker,
+        executor=executor,
+        transitions=transitions,
+        dispatcher=dispatcher,
+        archive=journal,
+        committer=committer,
+        live=live,
+        experiences=experiences,
+    )
     ends = FINAL | {TaskState.DECIDED}
     transitions.listen(keeper.on_transition, ends)
     transitions.listen(tasks.on_transition, ends)
@@ -211,12 +255,31 @@ async def _started(
         if settings.server.require_key
         else None
     )
+    access, ledger_desk = Access(key, executor.kinds), LedgerDesk(keeper, outbox)
+    talk = Talk(
+        clock=clock,
+        tasks=tasks,
+        snapshots=Snapshots(
+            clock=clock,
+            tasks=tasks,
+            roster=roster,
+            performance=performance,
+            dispatcher=dispatcher,
+            ledger=ledger_desk,
+            models=models.now,
+            problems=lambda: conductor.health()["problems"],
+        ),
+        reader=LinearIntentReader(encoder),
+        check_workload=access.check_workload,
+        limits=lambda: conductor.default_limits(),
+    )
     conductor = Conductor(
         configuration=configuration,
         clock=clock,
-        access=Access(key, executor.kinds),
+        access=access,
         tasks=tasks,
-        ledger=LedgerDesk(keeper, outbox),
+        ledger=ledger_desk,
+        models=models,
         metrics=metrics,
         dispatcher=dispatcher,
         committer=committer,
@@ -225,6 +288,11 @@ async def _started(
         performance=performance,
         placement=placement,
         tasks_folder=folder.paths.tasks,
+        talk=talk,
+        tuning=tuning,
+        correcting=Correcting(tasks=tasks, store=corrections, keeper=keeper, committer=committer, clock=clock),
+        mind_history=MindHistory(experiences, committer, clock, limit=settings.mind.experiences),
+        attachments=attachments,
     )
     async with asyncio.TaskGroup() as group:
         committing = group.create_task(committer.run(), name="committer")
@@ -234,6 +302,9 @@ async def _started(
         helpers = [
             group.create_task(watch.run(), name="machine watch"),
             group.create_task(configuration.watch(), name="settings watch"),
+            group.create_task(tuning.run(), name="tuning"),
+            group.create_task(attachments.run(), name="attachment sweep"),
+            group.create_task(models.load(mind), name="language model"),
         ]
         gc.freeze()  # what lives as long as the product need not be looked at by every collection
         log.info("started", node=node.node_id, recovered_tasks=recovered, data_dir=str(folder.paths.root))
@@ -267,7 +338,7 @@ async def _drain(dispatcher: Dispatcher, dispatching: "asyncio.Task[None]", drai
 
 
 def _executor(
-    folder: DataFolder, settings: Settings, encoder: OnnxEncoder, clock: Clock
+    folder: DataFolder, settings: Settings, encoder: OnnxEncoder, clock: Clock, attached: AttachmentFolder
 ) -> tuple[WorkloadRegistry, LocalProcesses]:
     groups = ControlGroups(Path("/sys/fs/cgroup"))
     processes = LocalProcesses(
@@ -279,9 +350,10 @@ def _executor(
         grace_s=settings.executor.kill_grace_s,
         carve=partial(carve, facts=find_facts(groups), policy=ConfinementPolicy()),
     )
+    staging = Staging(processes, attached.path)
     kinds: list[WorkloadKind] = [
-        CommandKind(processes),
-        PythonKind(processes),
+        CommandKind(processes, staging),
+        PythonKind(processes, staging),
         EmbedKind(encoder, node_id=folder.node_id, clock=clock),
         NoopKind(node_id=folder.node_id, clock=clock),
     ]

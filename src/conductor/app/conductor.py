@@ -5,7 +5,7 @@ receive it opened. Everything about tasks is in `tasks`, about the record in `le
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,16 @@ from conductor import __version__
 from conductor.adapters.sql.committer import GroupCommitter
 from conductor.adapters.workloads.registry import WorkloadRegistry
 from conductor.app.access import Access
+from conductor.app.attachments import Attachments
 from conductor.app.configuration import Configuration
+from conductor.app.correcting import Correcting
 from conductor.app.ledger_desk import LedgerDesk
 from conductor.app.metrics import Metrics
+from conductor.app.mind_report import MindHistory
+from conductor.app.minds import ActiveModels
+from conductor.app.talk import Talk
 from conductor.app.tasks import Tasks
+from conductor.app.tuning import Tuning
 from conductor.decisions.explain import explain
 from conductor.domain.clock import Clock
 from conductor.domain.decision import Decision
@@ -43,6 +49,7 @@ class Conductor:
         access: Access,
         tasks: Tasks,
         ledger: LedgerDesk,
+        models: ActiveModels,
         metrics: Metrics,
         dispatcher: Dispatcher,
         committer: GroupCommitter,
@@ -51,12 +58,23 @@ class Conductor:
         performance: PerformanceBook,
         placement: PlacementTable,
         tasks_folder: Path,
+        talk: Talk,
+        tuning: Tuning,
+        correcting: Correcting,
+        mind_history: MindHistory,
+        attachments: Attachments,
     ) -> None:
         self.configuration = configuration
         self.access = access
         self.tasks = tasks
         self.ledger = ledger
+        self.models = models
         self.metrics = metrics
+        self.talk = talk
+        self.tuning = tuning
+        self.correcting = correcting
+        self.mind_history = mind_history
+        self.attachments = attachments
         self._clock = clock
         self._dispatcher = dispatcher
         self._committer = committer
@@ -104,12 +122,32 @@ class Conductor:
         metadata: JsonObject | None = None,
         user_id: str = LOCAL_USER,
         workload: Workload | None = None,
+        attachments: Sequence[str | Path] = (),
     ) -> Decision:
-        """Decide about a task in plain words; with a workload it also runs (`tasks.wait` awaits its end)."""
+        """Decide about a task in plain words; with a workload it also runs (`tasks.wait` awaits its end).
+
+        Args:
+            attachments: files of this machine that the task carries.
+        """
+        user = UserId(user_id)
         submission = Submission(
-            description=description, workload=workload, metadata=metadata or {}, user_id=UserId(user_id)
+            description=description,
+            workload=workload,
+            metadata=metadata or {},
+            user_id=user,
+            attachments=tuple([await self.attachments.add_file(Path(path), user_id=user) for path in attachments]),
         )
         return _decision(await self.tasks.submit(submission))
+
+    async def query(self, text: str) -> str:
+        """Answer a question about the installation from what is measured; every number in the answer is among that.
+
+        Nothing is executed: a conversation, in which plans can be confirmed, is `talk.say`.
+
+        Raises:
+            InvalidInput: the text is empty, too long or no text.
+        """
+        return (await self.talk.say(text)).text
 
     async def explain_decision(self, task_id: str) -> str:
         """The full breakdown of a decision as text; `explanation` has it in sections."""
@@ -158,6 +196,7 @@ class Conductor:
         """Whether everything works, and what does not."""
         problems = [f"database: {failure}" for failure in [self._committer.failure] if failure]
         problems += [f"ledger: {trouble}" for trouble in [self.ledger.trouble] if trouble]
+        problems += [trouble for trouble in [self.tuning.problem, self.models.problem] if trouble]
         problems += [f"workload {name}: {reason}" for name, reason in self._registry.broken.items()]
         return {
             "status": "failing" if self._committer.failure or self.ledger.trouble else "ok",

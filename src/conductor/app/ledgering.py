@@ -112,12 +112,16 @@ class LedgerKeeper:
 
     async def record_model(self, name: str, checksum: str) -> None:
         """Record which weights take part in decisions from now on, unless the last entry about them says the same."""
+        if await self.recorded_checksum(name) != checksum:
+            self.record("model", name, {"sha256": checksum})
+
+    async def recorded_checksum(self, name: str) -> str | None:
+        """The SHA-256 that the last entry about a model names; None when there is none."""
         recorded = (await self._outbox.entries_about(name)).get("model")
-        if recorded is not None:
-            entry = await asyncio.to_thread(self.ledger.read, recorded)
-            if entry.body.get("sha256") == checksum:
-                return
-        self.record("model", name, {"sha256": checksum})
+        if recorded is None:
+            return None
+        entry = await asyncio.to_thread(self.ledger.read, recorded)
+        return str(entry.body.get("sha256"))
 
     def on_transition(self, task: Task, event: TaskEvent) -> None:
         """Listener for `Transitions`."""

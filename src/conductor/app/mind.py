@@ -3,13 +3,16 @@
 The fleet is this machine, as found now and idle; there is no experience, so the same texts get the same device anywhere.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from conductor.adapters.attachments.own_file import own_file
 from conductor.adapters.clock import SystemClock
 from conductor.adapters.encoder_onnx.encoder import OnnxEncoder
 from conductor.adapters.sensors.machine import LocalMachine
 from conductor.adapters.sensors.probes import own_probes
+from conductor.app.installation import Installation
+from conductor.app.minds import language_model
 from conductor.decisions.batch import Row, decide_rows, judged, output_row, read_rows
 from conductor.decisions.evaluate import Report, evaluate
 from conductor.decisions.memory import ExperienceMemory
@@ -30,20 +33,26 @@ _PER_BATCH = 64
 class Mind:
     """The decision maker by itself."""
 
-    def __init__(self, *, data_dir: Path) -> None:
+    def __init__(self, installation: Installation) -> None:
         clock = SystemClock()
         encoder = OnnxEncoder()
+        self._most_attached_bytes = installation.settings.attachments.max_bytes
         self._maker = DecisionMaker(
-            encoder, _this_machine(clock, data_dir), ExperienceMemory(width=encoder.width, places=1), clock
+            encoder,
+            _this_machine(clock, installation.data_dir),
+            ExperienceMemory(width=encoder.width, places=1),
+            clock,
+            language_model(installation.settings, installation.around, clock),
         )
 
-    def decide(self, text: str) -> Decision:
-        """The decision about one text.
+    def decide(self, text: str, attached: Sequence[Path] = ()) -> Decision:
+        """The decision about one text, with files of the caller's own.
 
         Raises:
-            InvalidInput: the text is empty, too long or no text.
+            InvalidInput: the text is empty, too long or no text, or a file cannot be attached.
         """
-        return self._maker.decide("preview", Submission(description=text))
+        files = tuple(own_file(path, most_bytes=self._most_attached_bytes) for path in attached)
+        return self._maker.decide("preview", Submission(description=text, attachments=files))
 
     def decide_many(self, lines: Iterable[str]) -> "Batch":
         """Decisions about lines of `{"id", "text"}`.
@@ -60,7 +69,7 @@ class Mind:
             InvalidInput: a line is malformed; names line and field.
         """
         rows = read_rows(lines)
-        return evaluate([judged(row, decision) for row, decision in decide_rows(self._maker, rows)])
+        return evaluate([judged(row, analysis, decision) for row, analysis, decision in decide_rows(self._maker, rows)])
 
 
 class Batch:
@@ -75,7 +84,7 @@ class Batch:
 
     def __iter__(self) -> Iterator[JsonObject]:
         for start in range(0, len(self._rows), _PER_BATCH):
-            for row, decision in decide_rows(self._maker, self._rows[start : start + _PER_BATCH]):
+            for row, _, decision in decide_rows(self._maker, self._rows[start : start + _PER_BATCH]):
                 yield output_row(row, decision)
 
 

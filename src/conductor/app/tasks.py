@@ -14,9 +14,11 @@ from conductor.adapters.sql.committer import GroupCommitter
 from conductor.adapters.sql.documents import encode
 from conductor.app.live import LiveView, Watch
 from conductor.decisions.analyse import Analysis
+from conductor.decisions.attached import text_to_read
 from conductor.decisions.ports import ExperienceStore
 from conductor.decisions.recommend import DecisionMaker
 from conductor.domain.clock import Clock
+from conductor.domain.decision import Decision
 from conductor.domain.errors import Conflict, InvalidInput, NotFound
 from conductor.domain.event import TaskEvent
 from conductor.domain.identifiers import RANDOM_BITS
@@ -93,7 +95,7 @@ class Tasks:
         checked = [await self._check(submission) for submission in submissions]
         async with self._holding(filter(None, (_key(submission) for submission in submissions))):
             known = [await self._known(item.submission) for item in checked]
-            analyses = await self._read([item.submission.description for item in checked])
+            analyses = await self._read([text_to_read(item.submission) for item in checked])
             tasks = [
                 earlier or self._accept(item, analysis)
                 for earlier, item, analysis in zip(known, checked, analyses, strict=True)
@@ -129,6 +131,29 @@ class Tasks:
         """One task as it stands now; `last` names the task submitted last."""
         task_id = await self._resolve(task_id)
         return self._transitions.known(task_id) or await self._archive.get(task_id)
+
+    async def get_exact(self, task_id: str) -> Task:
+        """One task by nothing but its id, as it stands now.
+
+        Raises:
+            NotFound: there is none.
+        """
+        found = self._transitions.known(TaskId(task_id))
+        return found or await self._archive.get(TaskId(task_id))
+
+    async def preview(self, submission: Submission) -> Decision:
+        """The decision that this submission would get now; nothing is recorded, queued or learned.
+
+        Raises:
+            InvalidInput: the description or the workload cannot be used; names the field.
+            Exhausted: no node could ever hold the slice asked for.
+        """
+        checked = await self._check(submission)
+        analysis = (await self._read([text_to_read(checked.submission)]))[0]
+        decision = self._maker.conclude("preview", checked.submission, analysis, checked.profile)
+        if submission.workload is not None:
+            self._dispatcher.check_admissible(submission.workload)
+        return decision
 
     async def list(
         self,

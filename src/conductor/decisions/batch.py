@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from conductor.decisions.analyse import Analysis
 from conductor.decisions.evaluate import Judged
+from conductor.decisions.form import DEVICES
 from conductor.decisions.recommend import DecisionMaker
 from conductor.domain.decision import Decision
 from conductor.domain.device import DeviceType
@@ -54,12 +56,12 @@ def read_rows(lines: Iterable[str]) -> list[Row]:
     return rows
 
 
-def decide_rows(maker: DecisionMaker, rows: Sequence[Row]) -> Iterator[tuple[Row, Decision]]:
-    """Decide rows in order; blocking, one encoder batch per 64 rows."""
+def decide_rows(maker: DecisionMaker, rows: Sequence[Row]) -> Iterator[tuple[Row, Analysis, Decision]]:
+    """Decide rows in order, with what was read in each; blocking, one batch per 64 rows."""
     for start in range(0, len(rows), _CHUNK):
         chunk = rows[start : start + _CHUNK]
         for row, analysis in zip(chunk, maker.prepare([row.text for row in chunk]), strict=True):
-            yield row, maker.conclude(row.row_id, Submission(description=row.text), analysis)
+            yield row, analysis, maker.conclude(row.row_id, Submission(description=row.text), analysis)
 
 
 def output_row(row: Row, decision: Decision) -> JsonObject:
@@ -87,8 +89,8 @@ def output_row(row: Row, decision: Decision) -> JsonObject:
     }
 
 
-def judged(row: Row, decision: Decision) -> Judged:
-    """A decision beside the labels of its row.
+def judged(row: Row, analysis: Analysis, decision: Decision) -> Judged:
+    """A decision, and what its parts would have chosen alone, beside the labels of its row.
 
     Raises:
         InvalidInput: `accept` or `best` is missing or names no device type; the message names line and field.
@@ -106,7 +108,16 @@ def judged(row: Row, decision: Decision) -> Judged:
         confidence=decision.confidence,
         hard=row.extra.get("hard") is True,
         language=str(row.extra.get("lang") or "und"),
+        alone=_alone(analysis),
     )
+
+
+def _alone(analysis: Analysis) -> tuple[tuple[str, DeviceType, float], ...]:
+    parts = {"embedding": dict(zip(DEVICES, analysis.encoder_probabilities.tolist(), strict=True))}
+    if analysis.proposal is not None:
+        parts["language model"] = dict(analysis.proposal.device_probabilities)
+    favourites = {name: max(shares, key=lambda device: shares[device]) for name, shares in parts.items()}
+    return tuple((name, device, parts[name][device]) for name, device in favourites.items())
 
 
 def _row(number: int, line: str) -> Row:

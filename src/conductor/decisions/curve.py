@@ -77,6 +77,10 @@ class Curve:
         spread = interval_spread(self.left_out) + self._distance(log_g) * 0.15
         return Prediction(value, value * float(np.exp(-spread)), value * float(np.exp(spread)))
 
+    def errors(self) -> Floats:
+        """Logarithms of what the runs cost over what the shape says, float64 [runs]."""
+        return self.residuals
+
     def _log_product(self, sizes: Mapping[str, float]) -> float:
         if any(sizes.get(name, 0.0) <= 0 for name in self.names):
             return float(np.median(self.log_g))
@@ -111,6 +115,10 @@ class Level:
         value = self.middle * math.exp(_BLIND_POWER * furthest)
         spread = interval_spread(self.left_out) + abs(furthest) * 0.3
         return Prediction(value, value * math.exp(-spread), value * math.exp(spread))
+
+    def errors(self) -> Floats:
+        """Logarithms of what the runs cost over the middle, float64 [runs]."""
+        return self.left_out
 
 
 def interval_spread(left_out: Floats) -> float:

@@ -9,21 +9,28 @@ curve over the sizes of the work, and their quotient is the estimate.
 A machine is faster on one day than on another: heat, other users, a busy host. What all workloads of a device type lately
 took longer than expected is carried over to the next prediction (`_Pace`), whichever workload that is for.
 
+Nodes behind one device type differ in speed. Curve and nodes are fitted in turn (backfitting, Buja, Hastie and Tibshirani
+1989): the curve through the durations that a typical node would have needed, and from its errors the effect of each node
+(`node_speeds`). So a prediction is for a node, and what was learned on one serves the others.
+
 Covered: workloads that never ran, ran once, ran often at several sizes; a bounded window per workload and a bounded
 number of workloads. Only successes teach durations; a failure says nothing about how long the whole work takes.
-Not covered: nodes of different speed behind one device type (their spread shows in the interval).
+Not covered: a node that is fast at one size and slow at another.
 """
 
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
+
+import numpy as np
 
 from conductor.decisions.curve import Curve, Level, Prediction, fit_cost, interval_spread
 from conductor.decisions.evidence import Evidence
+from conductor.decisions.node_speeds import KAPPA, NodeSpeeds, mean_errors
 from conductor.decisions.priors import PRIOR_SPREAD
-from conductor.domain.decision import Estimate
+from conductor.domain.decision import Estimate, Forecast
 from conductor.domain.device import DeviceType
 
 _WINDOW: Final = 64
@@ -34,6 +41,8 @@ _SIMILAR_WEIGHT: Final = 0.5
 _SIMILAR_SPREAD: Final = 0.9
 _PACE_SHARE: Final = 0.15
 _FURTHEST_ERROR: Final = 0.3
+#: Rounds of backfitting; each begins where the last fit of the workload ended.
+_ROUNDS: Final = 2
 #: With fewer, an error says more about the fit than about the machine.
 _RUNS_THAT_TELL: Final = 6
 
@@ -51,32 +60,64 @@ class Estimates:
     runs: int
 
 
-@dataclass(slots=True)
 class _Workload:
     """The latest successful runs of one signature on one device type; curves are fitted when they are asked for."""
 
-    sizes: list[Mapping[str, float]] = field(default_factory=list)
-    durations_s: list[float] = field(default_factory=list)
-    compute_units: list[float] = field(default_factory=list)
-    observed: int = 0
-    fitted_at: int = 0
-    curves: tuple[Curve | Level, Curve | Level] | None = None
+    def __init__(self) -> None:
+        self.sizes: list[Mapping[str, float]] = []
+        self.durations_s: list[float] = []
+        self.compute_units: list[float] = []
+        self.nodes: list[str] = []
+        self.observed = 0
+        #: By node: mean error against the typical node, as a logarithm, and runs; empty while there was only one node.
+        self.errors: dict[str, tuple[float, int]] = {}
+        self.effects: dict[str, tuple[float, int]] = {}
+        self._fitted_at = 0
+        self._curves: tuple[Curve | Level, Curve | Level] | None = None
 
-    def observe(self, sizes: Mapping[str, float], duration_s: float, compute_units: float) -> None:
-        for series, value in ((self.durations_s, duration_s), (self.compute_units, compute_units)):
-            series.append(value)
-            del series[:-_WINDOW]
+    def observe(self, sizes: Mapping[str, float], duration_s: float, compute_units: float, node_id: str) -> None:
         self.sizes.append(sizes)
-        del self.sizes[:-_WINDOW]
+        self.durations_s.append(duration_s)
+        self.compute_units.append(compute_units)
+        self.nodes.append(node_id)
+        for series in (self.sizes, self.durations_s, self.compute_units, self.nodes):
+            del series[:-_WINDOW]
         self.observed += 1
 
-    def fitted(self) -> tuple[Curve | Level, Curve | Level]:
-        """Curves of duration and of processor time, no older than the latest run."""
-        if self.curves is None or self.fitted_at != self.observed:
-            busy = [units * seconds for units, seconds in zip(self.compute_units, self.durations_s, strict=True)]
-            self.curves = (fit_cost(self.sizes, self.durations_s), fit_cost(self.sizes, busy))
-            self.fitted_at = self.observed
-        return self.curves
+    def fitted(self, device: DeviceType, speeds: NodeSpeeds) -> tuple[Curve | Level, Curve | Level]:
+        """Curves of duration and of processor time on a typical node, no older than the latest run."""
+        if self._curves is None or self._fitted_at != self.observed:
+            duration = self._separate(device, speeds)
+            typical_s = self._typical_s()
+            busy = [units * seconds for units, seconds in zip(self.compute_units, typical_s, strict=True)]
+            self._curves = (duration, fit_cost(self.sizes, busy))
+            self._fitted_at = self.observed
+        return self._curves
+
+    def _separate(self, device: DeviceType, speeds: NodeSpeeds) -> Curve | Level:
+        """Fit the curve and the effects of the nodes in turn."""
+        general = {node_id: speeds.general(device, node_id) for node_id in dict.fromkeys(self.nodes)}
+        known = self.effects
+        self.effects = {n: (known[n][0] if n in known else at, self.nodes.count(n)) for n, at in general.items()}
+        curve = fit_cost(self.sizes, self._typical_s())
+        if len(general) == 1:
+            errors: dict[str, tuple[float, int]] = {}
+        else:
+            for _ in range(_ROUNDS):
+                effects = np.array([self.effects[node_id][0] for node_id in self.nodes])
+                errors = mean_errors(self.nodes, curve.errors() + effects)
+                self.effects = {
+                    node_id: (general[node_id] + runs / (runs + KAPPA) * (mean - general[node_id]), runs)
+                    for node_id, (mean, runs) in errors.items()
+                }
+                curve = fit_cost(self.sizes, self._typical_s())
+        speeds.replace(device, self.errors, errors)
+        self.errors = errors
+        return curve
+
+    def _typical_s(self) -> list[float]:
+        """What the runs would have taken on a typical node."""
+        return [s * math.exp(-self.effects[n][0]) for s, n in zip(self.durations_s, self.nodes, strict=True)]
 
 
 class _Pace:
@@ -105,6 +146,7 @@ class Estimator:
     def __init__(self) -> None:
         self._workloads: OrderedDict[tuple[str, DeviceType], _Workload] = OrderedDict()
         self._pace = _Pace()
+        self._speeds = NodeSpeeds()
 
     def observe(
         self,
@@ -115,24 +157,43 @@ class Estimator:
         duration_s: float,
         compute_units: float,
         predicted_s: float | None = None,
+        node_id: str = "",
     ) -> None:
         """Learn from one successful run; the least recently used workload is forgotten beyond 2,048.
 
         Args:
             predicted_s: what `estimate` said about this run, if it was asked.
+            node_id: where it ran.
         """
         key = (signature, device)
         workload = self._workloads.get(key)
         if workload is None:
             workload = self._workloads[key] = _Workload()
             if len(self._workloads) > _WORKLOADS:
-                self._workloads.popitem(last=False)
+                (_, ran_on), forgotten = self._workloads.popitem(last=False)
+                self._speeds.replace(ran_on, forgotten.errors, {})
         else:
             self._workloads.move_to_end(key)
         duration_s = max(duration_s, 1e-6)
         if predicted_s and workload.observed >= _RUNS_THAT_TELL:
             self._pace.observe(device, math.log(duration_s / predicted_s))
-        workload.observe(_usable(sizes), duration_s, max(compute_units, _FEWEST_COMPUTE_UNITS))
+        workload.observe(_usable(sizes), duration_s, max(compute_units, _FEWEST_COMPUTE_UNITS), node_id)
+
+    def attempted(self, *, signature: str, device: DeviceType, node_id: str, succeeded: bool, at_unix_s: float) -> None:
+        """Learn from the end of one attempt, whichever it was, how reliable its node is."""
+        self._speeds.attempted(device, node_id, signature=signature, succeeded=succeeded, at_unix_s=at_unix_s)
+
+    def forecast(self, *, signature: str, device: DeviceType, typical_s: float, now_unix_s: float) -> Forecast | None:
+        """What a task takes on each node that ran anything on this device type; None when none did.
+
+        Args:
+            typical_s: what `estimate` says without a node, in seconds.
+        """
+        workload = self._workloads.get((signature, device)) if signature else None
+        if workload is not None:
+            workload.fitted(device, self._speeds)
+        effects = workload.effects if workload else {}
+        return self._speeds.forecast(device, effects, typical_s=typical_s, now_unix_s=now_unix_s)
 
     def runs(self, signature: str, device: DeviceType) -> int:
         """How many successful runs of a workload were observed."""
@@ -148,6 +209,7 @@ class Estimator:
         prior_duration_s: float,
         prior_compute_units: float,
         evidence: Evidence,
+        node_id: str = "",
     ) -> Estimates:
         """Predict one task from the best source there is.
 
@@ -157,25 +219,36 @@ class Estimator:
             sizes: named positive quantities of the workload and its description.
             prior_duration_s, prior_compute_units: what `priors` says.
             evidence: similar past tasks.
+            node_id: where it will run; by default on a typical node.
         """
         workload = self._workloads.get((signature, device)) if signature else None
         if workload is not None:
-            return _from_runs(workload, _usable(sizes), self._pace.factor(device))
+            curves = workload.fitted(device, self._speeds)
+            known = workload.effects.get(node_id)
+            slower = self._slower(device, node_id) if known is None else math.exp(known[0])
+            return _from_runs(workload, curves, _usable(sizes), slower * self._pace.factor(device))
+        slower = self._slower(device, node_id)
         units = _around(prior_compute_units, PRIOR_SPREAD / 2, "prior")
         log_mean, weight = evidence.log_duration_s.get(device, (0.0, 0.0))
         if weight >= _SIMILAR_WEIGHT:
-            duration = _around(math.exp(log_mean), _SIMILAR_SPREAD, "history")
+            duration = _around(math.exp(log_mean) * slower, _SIMILAR_SPREAD, "history")
             return Estimates(duration_s=duration, compute_units=units, basis="similar", runs=0)
-        duration = _around(prior_duration_s, PRIOR_SPREAD, "prior")
+        duration = _around(prior_duration_s * slower, PRIOR_SPREAD, "prior")
         return Estimates(duration_s=duration, compute_units=units, basis="prior", runs=0)
+
+    def _slower(self, device: DeviceType, node_id: str) -> float:
+        """By what a node multiplies durations in general."""
+        return math.exp(self._speeds.general(device, node_id)) if node_id else 1.0
 
 
 def _usable(sizes: Mapping[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in sizes.items() if 0 < value < math.inf}
 
 
-def _from_runs(workload: _Workload, sizes: Mapping[str, float], pace: float) -> Estimates:
-    duration_curve, busy_curve = workload.fitted()
+def _from_runs(
+    workload: _Workload, curves: tuple[Curve | Level, Curve | Level], sizes: Mapping[str, float], pace: float
+) -> Estimates:
+    duration_curve, busy_curve = curves
     duration, busy = duration_curve.predict(sizes), busy_curve.predict(sizes)
     most = max(workload.compute_units) * 1.5
     units = min(max(busy.value / duration.value, _FEWEST_COMPUTE_UNITS), most)

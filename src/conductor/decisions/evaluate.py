@@ -35,7 +35,10 @@ class IdleFleet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """One decided row with its labels."""
+    """One decided row with its labels.
+
+    `alone` holds what each part of the decision would have chosen by itself: its name, the device, the probability.
+    """
 
     row_id: str
     accept: frozenset[DeviceType]
@@ -45,6 +48,7 @@ class Judged:
     confidence: float
     hard: bool
     language: str
+    alone: tuple[tuple[str, DeviceType, float], ...] = ()
 
     @property
     def right(self) -> bool:
@@ -73,6 +77,16 @@ class ClassReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartReport:
+    """How good one part of the decisions is by itself; shares and errors in 0–1."""
+
+    name: str
+    accept: float
+    best: float
+    ece: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """How good a set of decisions is; shares and errors in 0–1, groups as name → (share right, count)."""
 
@@ -86,6 +100,7 @@ class Report:
     brier_confidence: float
     classes: tuple[ClassReport, ...]
     groups: tuple[tuple[str, float, int], ...]
+    parts: tuple[PartReport, ...]
     wrong: tuple[str, ...]
 
     def text(self) -> str:
@@ -104,6 +119,8 @@ class Report:
             f"{entry.device:8}{entry.count:6}{entry.chosen:8}{entry.precision:11.3f}{entry.recall:8.3f}"
             for entry in self.classes
         ]
+        lines += ["", f"{'part':24}{'accept':>8}{'best':>8}{'ECE':>8}"]
+        lines += [f"{part.name:24}{part.accept:8.4f}{part.best:8.4f}{part.ece:8.4f}" for part in self.parts]
         lines += ["", f"{'group':16}{'rows':>6}{'right':>8}"]
         lines += [f"{name:16}{count:6}{share:8.3f}" for name, share, count in self.groups]
         return "\n".join(lines)
@@ -127,6 +144,7 @@ def evaluate(rows: Sequence[Judged]) -> Report:
         brier_confidence=_brier(confidences, rights),
         classes=classes,
         groups=_groups(rows),
+        parts=_parts(rows),
         wrong=tuple(row.row_id for row in rows if not row.right),
     )
 
@@ -161,6 +179,26 @@ def _groups(rows: Sequence[Judged]) -> tuple[tuple[str, float, int], ...]:
         members.setdefault(f"language {row.language}", []).append(row.right)
     ordered = sorted(members.items(), key=lambda item: (item[0].startswith("language"), -len(item[1]), item[0]))
     return tuple((name, _mean(rights), len(rights)) for name, rights in ordered if rights)
+
+
+def _parts(rows: Sequence[Judged]) -> tuple[PartReport, ...]:
+    """Each part alone, then all of them fused."""
+    fused = [(row, row.chosen, row.probability) for row in rows]
+    members: dict[str, list[tuple[Judged, DeviceType, float]]] = {}
+    for row in rows:
+        for name, device, probability in row.alone:
+            members.setdefault(name, []).append((row, device, probability))
+    return tuple(
+        PartReport(
+            name=name,
+            accept=_mean(device in row.accept for row, device, _ in chosen),
+            best=_mean(device is row.best for row, device, _ in chosen),
+            ece=expected_calibration_error(
+                [probability for *_, probability in chosen], [device in row.accept for row, device, _ in chosen]
+            ),
+        )
+        for name, chosen in (*members.items(), ("fused", fused))
+    )
 
 
 def _mean(values: Iterable[float]) -> float:

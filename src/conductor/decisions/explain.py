@@ -61,6 +61,7 @@ def explain(decision: Decision, outcome: Outcome | None = None) -> Explanation:
     sections = [
         Section(title="In short", lines=(decision.reasoning,)),
         Section(title="What the description says", lines=_recognised(decision)),
+        Section(title="Attached files", lines=_attached(decision)),
         Section(title="Device", lines=_devices(decision)),
         Section(title="Nodes", lines=_nodes(decision)),
         Section(title="Priority and estimates", lines=_estimates(decision)),
@@ -89,6 +90,16 @@ def _recognised(decision: Decision) -> tuple[str, ...]:
         *(f"{name}: {value}" for name, value in found.items() if value),
         *(f"note: {note}" for note in strings(evidence, "notes")),
     )
+
+
+def _attached(decision: Decision) -> tuple[str, ...]:
+    found = decision.evidence.get("attachments")
+    lines: list[str] = []
+    for item in found if isinstance(found, Sequence) else ():
+        if isinstance(item, dict):
+            lines.append(f"{item['name']}: {item['noun']}, {item['media_type']}, {item['extent']}")
+            lines += [f"  {line}" for line in strings(item, "lines")]
+    return tuple(lines)
 
 
 def _devices(decision: Decision) -> tuple[str, ...]:
@@ -131,6 +142,16 @@ def _score(node: NodeScore) -> str:
 
 def _why_not(node: NodeScore, best: NodeScore) -> str:
     """What cost a node most against the best, and which single change would have turned it."""
+    if node.expected_s is not None and best.expected_s is not None and node.expected_s != best.expected_s:
+        runs = f"{node.expected_runs} and {best.expected_runs} runs of this work"
+        turn = (
+            f"it would have won if it were done before {format_duration(best.expected_s)}"
+            if node.expected_s > best.expected_s
+            else "the other one is tried because it was measured less and may be faster"
+            if best.expected_runs < node.expected_runs
+            else "so near that the better score decides"
+        )
+        return f"expected {format_duration(node.expected_s)} against {format_duration(best.expected_s)}, from {runs}; {turn}"
     behind = best.score - node.score
     costs = {name: weight * (getattr(best, name) - getattr(node, name)) for name, weight in _SCORE_WEIGHTS}
     dearest = max(costs, key=lambda name: costs[name])

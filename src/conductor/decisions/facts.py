@@ -11,11 +11,15 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
 from conductor.decisions.analyse import Analysis
+from conductor.decisions.attached import attached_evidence, attached_quantities, attached_sizes, weighed
 from conductor.decisions.estimate import Estimates
-from conductor.decisions.features import Features
+from conductor.decisions.features import Features, features_of
 from conductor.decisions.quantities import Quantity
+from conductor.decisions.said import as_facts
 from conductor.decisions.urgency import Priority, deadline_unix_s, stated_priority
+from conductor.domain.attachment import Attachment
 from conductor.domain.decision import Ranking
+from conductor.domain.device import DeviceType
 from conductor.domain.errors import InvalidInput
 from conductor.domain.json import JsonObject
 from conductor.domain.node import NodeId
@@ -27,11 +31,14 @@ from conductor.domain.workload import WorkProfile
 class Request:
     """One task as the decision sees it.
 
-    `key` is equal for requests that must be decided alike; None when the answer depends on the moment (a deadline).
+    `features` are the description's, `work` adds what was measured on attached files, for estimates. `key` is equal for
+    requests that must be decided alike; None when the answer depends on the moment (a deadline).
     """
 
     analysis: Analysis
     features: Features
+    work: Features
+    attachments: tuple[Attachment, ...]
     metadata: JsonObject
     signature: str
     sizes: Mapping[str, float]
@@ -50,21 +57,36 @@ def request_of(submission: Submission, analysis: Analysis, profile: WorkProfile 
     priority, deadline = stated_priority(metadata), deadline_unix_s(metadata)
     node, quantity = _pinned_node(metadata), _quantity(metadata)
     features, text_sizes = analysis.features, analysis.sizes
+    attachments = submission.attachments
+    if attachments:  # without the words that were added for reading
+        features = features_of(submission.description)
+        text_sizes = features.sizes()
     if quantity is not None:
         features = replace(features, quantities=(*features.quantities, Quantity("count", quantity, "metadata")))
         text_sizes = features.sizes()
     signature = profile.signature if profile else ""
     sizes = {**text_sizes, **(profile.sizes if profile else {})}
+    work = features
+    if attachments:
+        analysis, sizes = weighed(analysis, attachments), {**sizes, **attached_sizes(attachments)}
+        work = replace(features, quantities=(*features.quantities, *attached_quantities(attachments)))
     limit = submission.workload.limits.memory_bytes if submission.workload else None
     return Request(
         analysis=analysis,
         features=features,
+        work=work,
+        attachments=attachments,
         metadata=metadata,
         signature=signature,
         sizes=sizes,
         memory_limit_bytes=limit,
         pinned_node=node,
-        key=None if deadline is not None else (analysis.key, signature, tuple(sizes.items()), limit, node, priority),
+        key=None
+        if deadline is not None
+        else (
+            *(analysis.key, signature, tuple(sizes.items()), limit, node, priority),
+            *((attachment.attachment_id, attachment.name) for attachment in attachments),
+        ),
     )
 
 
@@ -94,6 +116,7 @@ def as_evidence(
     ranking: Ranking,
     estimates: Estimates,
     *,
+    device: DeviceType,
     priority: Priority,
     raw_confidence: float,
     margin: float,
@@ -110,6 +133,7 @@ def as_evidence(
         "verbs": list(features.verbs),
         "batch": features.batch,
         "notes": list(features.notes),
+        "language_model": as_facts(request.analysis.proposal, request.analysis.description, device),
         "kind_probability": round(request.analysis.kind_probability, 6),
         "margin": round(margin, 6),
         "similar_runs": round(similar_runs, 6),
@@ -121,4 +145,5 @@ def as_evidence(
         "raw_confidence": float(raw_confidence),
         "pinned_node": request.pinned_node,
         "rejected": [{"node_id": node.node_id, "because": node.rejected_because} for node in ranking.rejected],
+        **attached_evidence(request.attachments),
     }

@@ -1,15 +1,15 @@
-"""Put a decision into two to four sentences that name its evidence.
+"""Put a decision into two to five sentences that name its evidence.
 
 Every number here stands in the decision itself; nothing is computed but percentages. Which sentences appear, and what
 they lean on, follows what decided: the wording of the description, past tasks, measured runs, or a lack in the fleet.
 The full breakdown is `explain`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from conductor.domain.decision import Decision
+from conductor.domain.decision import Decision, NodeScore
 from conductor.domain.device import DeviceType, TaskKind
 from conductor.domain.json import JsonObject
 from conductor.domain.units import format_duration
@@ -38,8 +38,14 @@ _CLEAR, _CLOSE = 0.85, 0.2
 
 
 def reasoning_of(decision: Decision) -> str:
-    """Two to four sentences on why this device, this node, this estimate."""
-    sentences = [_recognition(decision), _history(decision), _fleet(decision), _estimate(decision)]
+    """Two to five sentences on why this device, this node, this estimate."""
+    sentences = [
+        _recognition(decision),
+        _language_model(decision),
+        _history(decision),
+        _fleet(decision),
+        _estimate(decision),
+    ]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -74,12 +80,43 @@ def _recognition(decision: Decision) -> str:
     media = [medium for medium in strings(decision.evidence, "media")[:2] if medium not in " ".join(quantities)]
     surface = [*quantities, *media]
     mentions = f" and mentions {', '.join(surface)}" if surface else ""
-    subject = f"This reads as {KIND_WORDS[decision.task_kind]}{mentions}"
+    subject = f"This reads as {KIND_WORDS[decision.task_kind]}{_attached(decision.evidence)}{mentions}"
     if margin < _CLOSE:
         return f"{subject}; {decision.device} ({percent(share)}) wins narrowly over {decision.runner_up}."
     if share >= _CLEAR:
         return f"{subject}, which is clearly work for {article(decision.device)} ({percent(share)})."
     return f"{subject}; {decision.device} is the likeliest home ({percent(share)}), {decision.runner_up} the next."
+
+
+def _language_model(decision: Decision) -> str:
+    """What the language model points at; its own sentence where it wrote one that holds."""
+    said = decision.evidence.get("language_model")
+    if not isinstance(said, Mapping):
+        return ""
+    cues, device = _quoted(strings(said, "cues")), str(said.get("device"))
+    reason = str(said.get("reason") or "")
+    if device != decision.device:
+        because = f", pointing at {cues}," if cues else ""
+        return f"The language model{because} leaned to {article(DeviceType(device))} and was outvoted."
+    if reason:
+        return f"The language model adds: {reason.rstrip('.')}."
+    return f"The language model points to {cues}." if cues else ""
+
+
+def _quoted(words: Sequence[str]) -> str:
+    """`“a”, “b” and “c”`."""
+    quoted = [f"“{word}”" for word in words]
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+
+
+def _attached(evidence: JsonObject) -> str:
+    """` for the attached photo (4032×3024, 12 MP)`; empty when nothing is attached."""
+    found = evidence.get("attachments")
+    files = [item for item in found if isinstance(item, dict)] if isinstance(found, Sequence) else []
+    if not files:
+        return ""
+    first = f"{files[0]['noun']} ({files[0]['extent']})"
+    return f" for the attached {first}" if len(files) == 1 else f" for {len(files)} attached files, first a {first}"
 
 
 def _history(decision: Decision) -> str:
@@ -105,9 +142,17 @@ def _fleet(decision: Decision) -> str:
         "" if len(decision.nodes) == 1 else f", ahead of {decision.nodes[1].node_id} at {decision.nodes[1].score:.2f}"
     )
     where = f"{best.node_id} (score {best.score:.2f}{lead})"
+    if best.expected_s is not None and len(decision.nodes) > 1:
+        where = f"{best.node_id} ({_expected(best)}, against {_expected(decision.nodes[1], on=True)})"
     if decision.available_device is not decision.device:
         return f"No {decision.device} is to be had here, so {article(decision.available_device)} stands in, on {where}."
     return f"It fits best on {where}."
+
+
+def _expected(node: NodeScore, *, on: bool = False) -> str:
+    where = f" on {node.node_id}" if on else ""
+    runs = f"by {node.expected_runs} run{'' if node.expected_runs == 1 else 's'} there" if node.expected_runs else ""
+    return f"done in {format_duration(node.expected_s or 0.0)}{where} {runs or 'if it is as expected, not tried yet'}"
 
 
 def _estimate(decision: Decision) -> str:
@@ -135,5 +180,6 @@ def _short(text: str) -> str:
 
 
 def article(device: DeviceType) -> str:
-    """`a GPU`, `an NPU`."""
-    return f"an {device}" if device in (DeviceType.NPU, DeviceType.ISP) else f"a {device}"
+    """`a GPU`, `an NPU`, `a VIDEO engine`."""
+    name = "VIDEO engine" if device is DeviceType.VIDEO else device
+    return f"an {name}" if device in (DeviceType.NPU, DeviceType.ISP) else f"a {name}"

@@ -4,6 +4,9 @@
 to one thread, the event loop's, and take microseconds to a millisecond. Which node stands where is the fleet's answer
 (`FleetView`); queueing and starting the work is scheduling's business.
 
+Where measured runs tell nodes apart, the fleet is asked with a forecast for each of them, and the estimate is for the node
+that comes out best.
+
 Covered: repeated descriptions (the whole conclusion is reused for as long as it would come out the same), fleets
 without the ideal device or without any node, learning from every outcome, starting from stored experience.
 Not covered: tasks made of several steps.
@@ -17,17 +20,19 @@ from typing import Final
 import numpy as np
 
 from conductor.decisions.analyse import Analysis, Analyst
+from conductor.decisions.attached import text_to_read
 from conductor.decisions.calibration import Calibration, TrackRecord
 from conductor.decisions.confidence import SuccessRates, confidence_parts, weighted_sum
 from conductor.decisions.estimate import Estimates, Estimator
 from conductor.decisions.evidence import Evidence, choose_device, gather
 from conductor.decisions.experience import experience_of, teaches
 from conductor.decisions.facts import Request, as_evidence, request_of
+from conductor.decisions.habits import Habits
 from conductor.decisions.memory import ExperienceMemory
-from conductor.decisions.ports import Experience, FleetView, LanguageModel, TextEncoder
+from conductor.decisions.ports import Adjuster, Experience, FleetView, LanguageModel, TextEncoder
 from conductor.decisions.priors import memory_need_bytes, prior_compute_units, prior_duration_s
 from conductor.decisions.reasoning import reasoning_of
-from conductor.decisions.urgency import choose_priority
+from conductor.decisions.urgency import choose_priority, stated_priority
 from conductor.domain.clock import Clock
 from conductor.domain.decision import Decision, Need, Ranking
 from conductor.domain.device import DeviceType
@@ -39,6 +44,8 @@ from conductor.domain.workload import WorkProfile
 _REUSED_FOR_S: Final = 0.25
 _CONCLUSIONS: Final = 1024
 _RUNS_OF_FULL_WEIGHT: Final = 20
+#: Work of this stated priority is no occasion to try nodes out.
+_CRITICAL: Final = 1
 
 
 class DecisionMaker:
@@ -66,6 +73,7 @@ class DecisionMaker:
         self._clock = clock
         self._estimator = Estimator()
         self._rates = SuccessRates()
+        self._habits = Habits()
         self._calibration = Calibration()
         self._conclusions: OrderedDict[Hashable, tuple[Decision, float]] = OrderedDict()
 
@@ -74,12 +82,21 @@ class DecisionMaker:
         return self._analyst.known(text)
 
     def prepare(self, texts: Sequence[str]) -> list[Analysis]:
-        """Read descriptions and look for similar past tasks; blocking, thread-safe, one batch."""
+        """Read descriptions (`text_to_read`) and look for similar past tasks; blocking, thread-safe, one batch."""
         analyses = self._analyst.analyse(texts)
         for analysis in analyses:
             if not analysis.nearest.places:
                 analysis.nearest = self._memory.nearest(analysis.embedding)
         return analyses
+
+    def untuned(self, texts: Sequence[str]) -> list[Analysis]:
+        """What the models say without a tuned version; blocking, thread-safe."""
+        return self._analyst.untuned(texts)
+
+    def retune(self, adjuster: Adjuster | None, remark: str = "") -> None:
+        """Let another tuned version, or none, take part in decisions from now on; decisions note a `remark`."""
+        self._analyst.retune(adjuster, remark)
+        self._conclusions.clear()
 
     def decide(self, task_id: str, submission: Submission, profile: WorkProfile | None = None) -> Decision:
         """`prepare` and `conclude` in one; blocking when the description is new.
@@ -87,7 +104,7 @@ class DecisionMaker:
         Raises:
             InvalidInput: the metadata names an impossible priority, deadline, node or quantity.
         """
-        return self.conclude(task_id, submission, self.prepare([submission.description])[0], profile)
+        return self.conclude(task_id, submission, self.prepare([text_to_read(submission)])[0], profile)
 
     def conclude(
         self, task_id: str, submission: Submission, analysis: Analysis, profile: WorkProfile | None = None
@@ -113,7 +130,7 @@ class DecisionMaker:
         analysis, now_unix_s = request.analysis, self._clock.now_unix_s()
         analysis.nearest = self._memory.nearest(analysis.embedding, analysis.nearest)
         evidence = gather(self._memory.recall(analysis.embedding, analysis.nearest), now_unix_s=now_unix_s)
-        choice = choose_device(analysis.device_probabilities, evidence)
+        choice = choose_device(self._habits.weigh(analysis.device_probabilities, request.signature), evidence)
         estimates, ranking = self._place(request, choice.device, evidence)
         device_runs = self._rates.runs(ranking.device)
         parts = confidence_parts(
@@ -150,6 +167,7 @@ class DecisionMaker:
                 request,
                 ranking,
                 estimates,
+                device=choice.device,
                 priority=priority,
                 raw_confidence=raw,
                 margin=choice.margin,
@@ -165,24 +183,43 @@ class DecisionMaker:
         """Ask the fleet; when it answers with another type than expected, estimate again for that one."""
         offered = self._fleet.offered_devices()
         expected = device if device in offered else DeviceType.CPU
-        estimates = self._estimate(request, device, expected, evidence)
-        ranking = self._fleet.rank(
-            Need(
-                device=device,
-                compute_units=estimates.compute_units.value,
-                memory_bytes=memory_need_bytes(
-                    request.analysis.task_kind, request.features, limit_bytes=request.memory_limit_bytes
-                ),
-                pinned_node=request.pinned_node,
-            )
-        )
+        estimates, need = self._ask(request, device, expected, evidence)
+        ranking = self._fleet.rank(need)
         if ranking.device is not expected:
-            estimates = self._estimate(request, device, ranking.device, evidence)
+            estimates, need = self._ask(request, device, ranking.device, evidence)
+            ranking = ranking if need.forecast is None else self._fleet.rank(need)
+        if ranking.best and need.forecast is not None:
+            estimates = self._estimate(request, device, ranking.device, evidence, ranking.best[0].node_id)
         return estimates, ranking
 
-    def _estimate(self, request: Request, ideal: DeviceType, runs_on: DeviceType, evidence: Evidence) -> Estimates:
+    def _ask(
+        self, request: Request, ideal: DeviceType, runs_on: DeviceType, evidence: Evidence
+    ) -> tuple[Estimates, Need]:
+        """What the task takes on a typical node with this device type, and what it asks of the fleet."""
+        estimates = self._estimate(request, ideal, runs_on, evidence)
+        forecast = self._estimator.forecast(
+            signature=request.signature,
+            device=runs_on,
+            typical_s=estimates.duration_s.value,
+            now_unix_s=self._clock.now_unix_s(),
+        )
+        return estimates, Need(
+            device=ideal,
+            compute_units=estimates.compute_units.value,
+            memory_bytes=memory_need_bytes(
+                request.analysis.task_kind, request.work, limit_bytes=request.memory_limit_bytes
+            ),
+            pinned_node=request.pinned_node,
+            forecast=forecast,
+            forecast_device=runs_on,
+            explore=stated_priority(request.metadata) != _CRITICAL,
+        )
+
+    def _estimate(
+        self, request: Request, ideal: DeviceType, runs_on: DeviceType, evidence: Evidence, node_id: str = ""
+    ) -> Estimates:
         kind, proposal = request.analysis.task_kind, request.analysis.proposal
-        duration_s = prior_duration_s(kind, request.features, request.sizes, on_substitute=runs_on is not ideal)
+        duration_s = prior_duration_s(kind, request.work, request.sizes, on_substitute=runs_on is not ideal)
         units = prior_compute_units(kind, runs_on)
         if proposal is not None:
             # Two rough guesses of an order of magnitude: their geometric mean.
@@ -195,6 +232,7 @@ class DecisionMaker:
             prior_duration_s=duration_s,
             prior_compute_units=units,
             evidence=evidence,
+            node_id=node_id,
         )
 
     def learn(self, task: Task, outcome: Outcome, profile: WorkProfile | None = None) -> Experience | None:
@@ -209,7 +247,7 @@ class DecisionMaker:
         decision = task.decision
         if decision is None or not teaches(outcome):
             return None
-        text = task.submission.description
+        text = text_to_read(task.submission)
         analysis = self._analyst.known(text) or self._analyst.analyse([text])[0]
         request = request_of(task.submission, analysis, profile)
         experience = experience_of(decision, outcome, request)
@@ -238,7 +276,16 @@ class DecisionMaker:
             succeeded=experience.succeeded,
             weight=min(1.0, _RUNS_OF_FULL_WEIGHT / max(runs, 1)),
         )
+        if experience.node_id:
+            self._estimator.attempted(
+                signature=experience.signature,
+                device=experience.available_device,
+                node_id=experience.node_id,
+                succeeded=experience.succeeded,
+                at_unix_s=experience.at_unix_s,
+            )
         if experience.succeeded and experience.signature:
+            self._habits.observe(experience.signature, experience.device)
             self._estimator.observe(
                 signature=experience.signature,
                 device=experience.available_device,
@@ -246,6 +293,7 @@ class DecisionMaker:
                 duration_s=experience.duration_s,
                 compute_units=experience.compute_units,
                 predicted_s=experience.predicted_duration_s,
+                node_id=experience.node_id,
             )
         telling = not experience.succeeded or runs < _RUNS_OF_FULL_WEIGHT or runs % (runs // 10) == 0
         if telling:

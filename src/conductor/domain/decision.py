@@ -1,5 +1,6 @@
 """A decision: where and how a task runs, and why."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conductor.domain.device import DeviceType, TaskKind
@@ -35,6 +36,8 @@ class NodeScore:
     """Why a node stands where it stands: the routing score in 0–1 and its parts (FEATURES G4).
 
     The score is 0.4 thermal + 0.3 queue + 0.2 capability + 0.1 history. `rejected_because` is empty for a candidate.
+    Where measured runs tell nodes apart, candidates stand in the order of `expected_s`, the seconds until the task would
+    be done there, waiting included; it rests on `expected_runs` runs of the same work on that node.
     """
 
     node_id: NodeId
@@ -45,17 +48,45 @@ class NodeScore:
     history: float
     remark: str = ""
     rejected_because: str = ""
+    expected_s: float | None = None
+    expected_runs: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What one task would take on each node of a device type; equally long lists, one entry per node.
+
+    `duration_s` is the expected run, `spread` its uncertainty (standard deviation of the logarithm), `success` the
+    chance in 0–1 that an attempt there succeeds, `runs` how many runs of the same work on that node say so. Nodes that
+    are not named are expected to be as `elsewhere`.
+    """
+
+    node_ids: Sequence[NodeId]
+    duration_s: Sequence[float]
+    spread: Sequence[float]
+    success: Sequence[float]
+    runs: Sequence[int]
+    elsewhere_s: float
+    elsewhere_spread: float
+    elsewhere_success: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """What a task asks of a node; `pinned_node` restricts the choice to one, `excluded` rules nodes out."""
+    """What a task asks of a node; `pinned_node` restricts the choice to one, `excluded` rules nodes out.
+
+    `forecast` is for the type `forecast_device`; `explore` allows to try a node that is not known to be the best but
+    could be.
+    """
 
     device: DeviceType
     compute_units: float
     memory_bytes: int
     pinned_node: NodeId | None = None
     excluded: frozenset[NodeId] = frozenset()
+    forecast: Forecast | None = None
+    forecast_device: DeviceType | None = None
+    explore: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

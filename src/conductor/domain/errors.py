@@ -89,6 +89,12 @@ class StorageError(ConductorError):
     code = "storage"
 
 
+class ModelError(ConductorError):
+    """A language model cannot be loaded, or does not answer; decisions are made without it meanwhile."""
+
+    code = "model"
+
+
 class LedgerError(ConductorError):
     """The ledger or a proof does not verify; `details` says where."""
 

@@ -5,6 +5,7 @@ from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Final, NewType, Self
 
+from conductor.domain.attachment import MOST_ATTACHMENTS, Attachment
 from conductor.domain.decision import Decision
 from conductor.domain.errors import InvalidInput, InvalidTransition
 from conductor.domain.json import JsonObject
@@ -86,6 +87,7 @@ class Submission:
         user_id: on whose account it runs.
         idempotency_key: the same key from the same user always names the same task.
         max_retries: further attempts after the first; None takes the setting.
+        attachments: files it carries, each name once; at most 16.
     """
 
     description: str
@@ -94,6 +96,7 @@ class Submission:
     user_id: UserId = LOCAL_USER
     idempotency_key: str | None = None
     max_retries: int | None = None
+    attachments: tuple[Attachment, ...] = ()
 
     def __post_init__(self) -> None:
         text = self.description
@@ -116,6 +119,20 @@ class Submission:
             check_name(self.idempotency_key, field="idempotency_key", longest=255)
         if self.max_retries is not None and self.max_retries < 0:
             raise InvalidInput(f"max_retries is {self.max_retries}; it must be 0 or more", field="max_retries")
+        if self.attachments:
+            _check_attachments(self.attachments)
+
+
+def _check_attachments(attachments: tuple[Attachment, ...]) -> None:
+    if len(attachments) > MOST_ATTACHMENTS:
+        raise InvalidInput(
+            f"{len(attachments)} files are attached; at most {MOST_ATTACHMENTS} are taken: put them into one archive",
+            field="attachments",
+        )
+    names = [attachment.name for attachment in attachments]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InvalidInput(f"two attachments are called {twice!r}; give each a name of its own", field="attachments")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

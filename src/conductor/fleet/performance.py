@@ -16,17 +16,15 @@ new node is neither trusted nor shunned and a few observations move it moderatel
 A mean of observations half-forgets an attempt after 8 further ones (a = 0.08), or after 34 (a = 0.02): `history` still
 knows a month ago when the others speak of today. A failure never raises any part, wherever in the past it is put.
 
-Covered: any number of nodes, plain JSON in and out. Not covered: why an attempt failed (`adapters.local_processes`
+Covered: any number of nodes. Not covered: why an attempt failed (`adapters.local_processes`
 tells endings apart), temperature (`heat`). A cancelled attempt says nothing about the node.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-from conductor.domain.errors import InvalidInput
-from conductor.domain.json import JsonObject
 from conductor.domain.node import NodeId
 from conductor.domain.outcome import Ending
 
@@ -71,8 +69,8 @@ class PerformanceParts:
 class PerformanceBook:
     """What is known of every node's work."""
 
-    def __init__(self, nodes: Mapping[NodeId, PerformanceParts] | None = None) -> None:
-        self._nodes = dict(nodes or {})
+    def __init__(self) -> None:
+        self._nodes: dict[NodeId, PerformanceParts] = {}
 
     def observe(
         self, node_id: NodeId, ending: Ending, *, duration_s: float, predicted_duration_s: float | None
@@ -106,19 +104,6 @@ class PerformanceBook:
     def forget(self, node_id: NodeId) -> None:
         """Drop what is known of a node that left for good."""
         self._nodes.pop(node_id, None)
-
-    def to_json(self) -> JsonObject:
-        """Everything, as plain JSON: node id → parts."""
-        return {str(node_id): asdict(parts) for node_id, parts in self._nodes.items()}
-
-    @classmethod
-    def from_json(cls, data: JsonObject) -> "PerformanceBook":
-        """Read what `to_json` wrote.
-
-        Raises:
-            InvalidInput: a part is missing, unknown or not within 0–1; the message names node and part.
-        """
-        return cls({NodeId(node_id): _parse_parts(node_id, parts) for node_id, parts in data.items()})
 
 
 def _towards(part: float, observed: float, share: float) -> float:
@@ -154,17 +139,3 @@ def _after_failure(parts: PerformanceParts, blame: float) -> PerformanceParts:
         history=_towards(parts.history, 0.0, _LASTING),
         attempts=parts.attempts + 1,
     )
-
-
-def _parse_parts(node_id: str, data: object) -> PerformanceParts:
-    expected = {*WEIGHTS, "attempts"}
-    if not isinstance(data, Mapping) or set(data) != expected:
-        raise InvalidInput(f"performance of {node_id} must have exactly the parts {sorted(expected)}", field=node_id)
-    for name in WEIGHTS:
-        if isinstance(data[name], bool) or not isinstance(data[name], int | float) or not 0.0 <= data[name] <= 1.0:
-            raise InvalidInput(
-                f"{name} of {node_id} is {data[name]!r}; it must be within 0 to 1", field=f"{node_id}.{name}"
-            )
-    if isinstance(data["attempts"], bool) or not isinstance(data["attempts"], int) or data["attempts"] < 0:
-        raise InvalidInput(f"attempts of {node_id} must be a count", field=f"{node_id}.attempts")
-    return PerformanceParts(**data)

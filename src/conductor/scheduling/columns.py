@@ -26,6 +26,8 @@ _BY_NODE: Final = (
     "slots",
     "history",
     "heard_at_s",
+    "free_at_s",
+    "late_s",
     "usable",
     "drained",
 )
@@ -36,7 +38,8 @@ class Columns:
     """The arrays. Floats except `usable`, `drained` and `own_memory`, which are booleans.
 
     By node: thermal part, hottest temperature in °C (NaN without a sensor), tasks queued and running, slots, history
-    part, when last heard, and whether it may be chosen (`usable`: neither silent nor drained).
+    part, when last heard, when all it has to do for us is due and by how much that was put off so far, and whether it
+    may be chosen (`usable`: neither silent nor drained).
     By type: compute units there are, taken by our tasks, and busy (share); bytes of memory there are, free as last
     measured, and taken by our tasks.
     """
@@ -48,6 +51,8 @@ class Columns:
     slots: Floats
     history: Floats
     heard_at_s: Floats
+    free_at_s: Floats
+    late_s: Floats
     usable: npt.NDArray[np.bool_]
     drained: npt.NDArray[np.bool_]
     units: Floats

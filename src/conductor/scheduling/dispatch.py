@@ -301,6 +301,7 @@ class Dispatcher:
             device=task.decision.available_device,
             compute_units=task.decision.compute_units.value,
             memory_bytes=reservation.need.memory_bytes,
+            expected_s=task.decision.duration_s.value,
         )
 
     def _settle(self, task: Task, outcome: Outcome, reason: str | None = None) -> None:

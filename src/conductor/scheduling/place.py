@@ -44,6 +44,7 @@ class _Occupancy:
     device: DeviceType
     compute_units: float
     memory_bytes: int
+    planned_at_s: float  # when it was due, had its node never been late
 
 
 class PlacementTable:
@@ -134,22 +135,39 @@ class PlacementTable:
         self._refresh(row)
 
     def started(
-        self, task_id: TaskId, node_id: NodeId, *, device: DeviceType, compute_units: float, memory_bytes: int
+        self,
+        task_id: TaskId,
+        node_id: NodeId,
+        *,
+        device: DeviceType,
+        compute_units: float,
+        memory_bytes: int,
+        expected_s: float = 0.0,
     ) -> None:
-        """Count a task as running on a node; a task that runs already moves there.
+        """Count a task as running, or waiting for its turn, on a node; a task that is counted already moves there.
+
+        Args:
+            expected_s: how long its run will take, in seconds.
 
         Raises:
             NotFound: there is no such node.
         """
-        self._row(node_id)
+        row, columns = self._row(node_id), self._columns
         self.finished(task_id)
-        taken = self._occupied[task_id] = _Occupancy(node_id, device, compute_units, memory_bytes)
+        due_at_s = max(self._now_s, float(columns.free_at_s[row])) + expected_s / float(columns.slots[row])
+        columns.free_at_s[row] = due_at_s
+        planned_s = due_at_s - float(columns.late_s[row])
+        taken = self._occupied[task_id] = _Occupancy(node_id, device, compute_units, memory_bytes, planned_s)
         self._occupy(taken, 1)
 
     def finished(self, task_id: TaskId) -> None:
-        """Count a task as gone; nothing happens when it was not counted."""
+        """Count a task as gone, and what waits behind it as due earlier or later; nothing when it was not counted."""
         taken = self._occupied.pop(task_id, None)
         if taken is not None:
+            row, columns = self._row(taken.node_id), self._columns
+            late_s = (self._now_s - taken.planned_at_s - columns.late_s[row]) / columns.slots[row]
+            columns.free_at_s[row] += late_s
+            columns.late_s[row] += late_s
             self._occupy(taken, -1)
 
     def offered_devices(self) -> frozenset[DeviceType]:
@@ -167,7 +185,7 @@ class PlacementTable:
             NotFound: there is no such node.
         """
         row, columns = self._row(node_id), self._columns
-        scored, ranking = look(columns, need), self.rank(need)
+        scored, ranking = look(columns, need, self._now_s), self.rank(need)
         winner = ranking.best[0] if ranking.best else None
         reason = remarks.why_rejected(columns, need, scored.device, row, self._now_s)
         winner_row = row if winner is None else columns.row_of[winner.node_id]
@@ -211,6 +229,7 @@ class PlacementTable:
             columns.memory_taken[~own, row] += sign * taken.memory_bytes
         if not columns.running[row]:  # sums of floats need not return to exactly nothing
             columns.units_taken[:, row] = 0.0
+            columns.free_at_s[row] = columns.late_s[row] = 0.0
         self.version += 1
 
     def _find_offered(self) -> None:

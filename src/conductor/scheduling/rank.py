@@ -2,7 +2,9 @@
 
 A node can take a task when it may be used (heard of lately, not drained, not excluded, not passed over by a pin), has
 the device, and has the memory in all; how much is free only moves its score. If no node can, the next device type of
-`SUBSTITUTES` is tried. Ties go to the node that was known first. The score is `score`'s, the words are `remarks`'.
+`SUBSTITUTES` is tried. The best is the one with the best score (`score`) or, when the need comes with a forecast from
+measured runs, the one where the task should be done first (`expect`). Ties go to the node that was known first. The words
+are `remarks`'.
 
 Not covered: several devices for one task; moving work to make room; prices.
 """
@@ -16,6 +18,7 @@ from conductor.domain.decision import Need, NodeScore, Ranking
 from conductor.domain.device import DeviceType
 from conductor.scheduling import remarks
 from conductor.scheduling.columns import DEVICE_ROW, Columns
+from conductor.scheduling.expect import expect
 from conductor.scheduling.score import Scored, combine, coverage, queue_part
 
 BEST: Final = 3
@@ -40,7 +43,7 @@ Mask = npt.NDArray[np.bool_]
 
 def rank(columns: Columns, need: Need, now_s: float) -> Ranking:
     """The best three nodes for a need and up to ten that cannot take it; no node is no error but an empty `best`."""
-    scored = look(columns, need)
+    scored = look(columns, need, now_s)
     best = _best_rows(scored)
     rejected = _rejected_rows(columns, scored)
     return Ranking(
@@ -57,14 +60,14 @@ def rank(columns: Columns, need: Need, now_s: float) -> Ranking:
     )
 
 
-def look(columns: Columns, need: Need) -> Scored:
+def look(columns: Columns, need: Need, now_s: float) -> Scored:
     """Score all nodes for the device asked for, or for the first substitute that some node can offer."""
     allowed = _allowed(columns, need)
     for steps, device in enumerate(SUBSTITUTES[need.device]):
         able = allowed & has_device(columns, device) & has_memory(columns, need, device)
         if able.any():
-            return _scored(columns, need, device, able, steps)
-    return _scored(columns, need, need.device, np.zeros(columns.count, np.bool_), 0)
+            return _scored(columns, need, device, able, steps, now_s)
+    return _scored(columns, need, need.device, np.zeros(columns.count, np.bool_), 0, now_s)
 
 
 def has_device(columns: Columns, device: DeviceType) -> Mask:
@@ -81,7 +84,7 @@ def node_score(
     columns: Columns, scored: Scored, row: int, *, remark: str = "", rejected_because: str = ""
 ) -> NodeScore:
     """One row in words and numbers; a rejected node keeps its parts, and its score is 0."""
-    parts = scored.parts
+    parts, expected = scored.parts, scored.expected
     return NodeScore(
         node_id=columns.node_ids[row],
         score=0.0 if rejected_because else float(parts.score[row]),
@@ -91,6 +94,8 @@ def node_score(
         history=float(parts.history[row]),
         remark=remark,
         rejected_because=rejected_because,
+        expected_s=None if expected is None or rejected_because else float(expected.done_s[row]),
+        expected_runs=0 if expected is None else int(expected.runs[row]),
     )
 
 
@@ -109,7 +114,7 @@ def _allowed(columns: Columns, need: Need) -> Mask:
     return allowed
 
 
-def _scored(columns: Columns, need: Need, device: DeviceType, able: Mask, steps: int) -> Scored:
+def _scored(columns: Columns, need: Need, device: DeviceType, able: Mask, steps: int, now_s: float) -> Scored:
     at, n = DEVICE_ROW[device], columns.count
     units, memory = columns.units[at, :n], columns.memory[at, :n]
     # A task that just started is not in the last measurement yet, and strangers' work is not in our books.
@@ -123,17 +128,20 @@ def _scored(columns: Columns, need: Need, device: DeviceType, able: Mask, steps:
         steps=steps,
         history=columns.history[:n],
     )
-    return Scored(device, able, parts, free_units, free_memory)
+    expected = None
+    if need.forecast is not None and need.forecast_device is device:
+        expected = expect(columns, need.forecast, parts.score, now_s, explore=need.explore)
+    return Scored(device, able, parts, free_units, free_memory, expected)
 
 
 def _best_rows(scored: Scored) -> list[int]:
     rows = np.flatnonzero(scored.able)
-    scores = scored.parts.score[rows]
+    merits = scored.merit[rows]
     if len(rows) > BEST:
-        third = np.partition(scores, len(scores) - BEST)[len(scores) - BEST]
-        rows = rows[scores >= third]
-        scores = scored.parts.score[rows]
-    return [int(row) for row in rows[np.argsort(-scores, kind="stable")[:BEST]]]
+        third = np.partition(merits, len(merits) - BEST)[len(merits) - BEST]
+        rows = rows[merits >= third]
+        merits = scored.merit[rows]
+    return [int(row) for row in rows[np.argsort(-merits, kind="stable")[:BEST]]]
 
 
 def _rejected_rows(columns: Columns, scored: Scored) -> list[int]:
@@ -145,7 +153,8 @@ def _rejected_rows(columns: Columns, scored: Scored) -> list[int]:
 
 def _candidate(columns: Columns, need: Need, scored: Scored, row: int, winner: int, now_s: float) -> NodeScore:
     if row == winner:
-        return node_score(columns, scored, row, remark=remarks.stands_in(columns, need, scored.device, now_s))
+        reasons = (remarks.stands_in(columns, need, scored.device, now_s), remarks.expectation(scored, row))
+        return node_score(columns, scored, row, remark="; ".join(filter(None, reasons)))
     return node_score(columns, scored, row, remark=remarks.behind(columns, need, scored, row, winner))
 
 

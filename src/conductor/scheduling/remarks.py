@@ -16,16 +16,44 @@ from conductor.scheduling.score import WEIGHTS, Parts, Scored
 
 #: Differences in a weighted part that are too small to be named.
 _NEGLIGIBLE: Final = 0.002
+#: From this ratio on, expected times are worth telling apart.
+_TELLING: Final = 1.05
 
 
 def behind(columns: Columns, need: Need, scored: Scored, row: int, winner: int) -> str:
-    """What costs a node the most against the winner: the one or two largest weighted differences."""
+    """What costs a node the most against the winner: the time it would take, or the largest weighted differences."""
+    slower = _slower(columns, scored, row, winner)
+    if slower:
+        return slower
     losses = sorted(weighted_differences(scored.parts, row, winner).items(), key=lambda part: part[1])
     named = [_SENTENCES[part](columns, need, scored, row, winner) for part, gain in losses[:2] if gain < -_NEGLIGIBLE]
     if named:
         return ", ".join(named)
-    gap = float(scored.parts.score[winner] - scored.parts.score[row])
+    gap = float(scored.merit[winner] - scored.merit[row])
     return f"behind by {gap:.4f}" if gap > 0 else "equally good, and known later"
+
+
+def expectation(scored: Scored, row: int) -> str:
+    """When a node should be done and how that is known; empty where nothing was measured that tells nodes apart."""
+    if scored.expected is None:
+        return ""
+    wait_s, runs = float(scored.expected.wait_s[row]), int(scored.expected.runs[row])
+    waiting = f", {format_duration(wait_s)} of it waiting" if wait_s > 0 else ""
+    known = f"from {runs} run{'s' if runs > 1 else ''}" if runs else "not tried with this work yet"
+    return f"expected {format_duration(float(scored.expected.done_s[row]))}{waiting}, {known}"
+
+
+def _slower(columns: Columns, scored: Scored, row: int, winner: int) -> str:
+    """What is expected of a node and of the winner, where that is what decided."""
+    if scored.expected is None:
+        return ""
+    mine, best = float(scored.expected.done_s[row]), float(scored.expected.done_s[winner])
+    against = f"against {format_duration(best)} on {columns.node_ids[winner]}"
+    if mine > best * _TELLING:
+        return f"{expectation(scored, row)}, {against}"
+    if mine * _TELLING < best and scored.expected.runs[winner] < scored.expected.runs[row]:
+        return f"{expectation(scored, row)}, {against}, which is tried because it may be faster than known"
+    return ""
 
 
 def weighted_differences(parts: Parts, row: int, winner: int) -> dict[str, float]:

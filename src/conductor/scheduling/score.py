@@ -43,6 +43,19 @@ class Parts(NamedTuple):
     history: Floats
 
 
+class Expected(NamedTuple):
+    """What measured runs let expect of every node (`expect`); [nodes], in seconds.
+
+    `done_s` is until the task would be done, `wait_s` the part of it until its turn, `runs` how many runs of the same
+    work on the node say so; `merit` is what nodes are ordered by, larger is better.
+    """
+
+    done_s: Floats
+    wait_s: Floats
+    merit: Floats
+    runs: npt.NDArray[np.intp]
+
+
 class Scored(NamedTuple):
     """All nodes as seen for one need and one device type; arrays are [nodes], amounts in compute units and bytes.
 
@@ -54,6 +67,12 @@ class Scored(NamedTuple):
     parts: Parts
     free_units: Floats
     free_memory: Floats
+    expected: Expected | None = None
+
+    @property
+    def merit(self) -> Floats:
+        """What nodes are ordered by: when the task would be done there where runs tell, else the score."""
+        return self.parts.score if self.expected is None else self.expected.merit
 
 
 def queue_part(waiting: Floats, slots: Floats) -> Floats:

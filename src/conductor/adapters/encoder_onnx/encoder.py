@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from conductor.adapters.encoder_onnx.card import LETTERS, TOKENIZER, WEIGHTS, read_card, verify
 from conductor.adapters.encoder_onnx.letters import LetterExpert
+from conductor.adapters.model_card import read_card, verify
 from conductor.decisions.ports import Encodings, FloatArray
 from conductor.domain.device import DeviceType, TaskKind
 from conductor.domain.errors import StorageError
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SHIPPED = Path(__file__).parent
+WEIGHTS = "encoder.int8.onnx"
+TOKENIZER = "tokenizer.json"
+LETTERS = "letters.npz"
 
 EMBEDDING_WIDTH = 384
 MAX_CHARACTERS = 1_024
@@ -60,7 +63,7 @@ class OnnxEncoder:
     def __init__(self, folder: Path = SHIPPED, *, threads: int = 1) -> None:
         self._folder = folder
         self._threads = threads
-        self._card = read_card(folder)
+        self._card = read_card(folder, (WEIGHTS, TOKENIZER, LETTERS))
         self._lock = threading.Lock()
         self._loaded: _Parts | None = None
 

@@ -92,6 +92,19 @@ experiences = Table(
     Column("facts", Text, nullable=False),
 )
 
+#: What people said would have been right; the last row of a task counts, one without a device takes it back.
+corrections = Table(
+    "corrections",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("task_id", String(40), nullable=False, index=True),
+    Column("device", String(8)),
+    Column("task_kind", String(40)),
+    Column("priority", Integer),
+    Column("by", String(200), nullable=False),
+    Column("at_unix_s", Double, nullable=False),
+)
+
 readings = Table(
     "readings",
     metadata,

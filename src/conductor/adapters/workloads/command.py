@@ -1,12 +1,14 @@
 """The workload `command`: an executable with arguments, run in a confined process.
 
 Specification: `{"command": [program, argument, …], "directory": text?, "environment": {name: text}?, "stdin": text?}`.
-There is no shell in between; a task that wants one says `["sh", "-c", "…"]`.
+There is no shell in between; a task that wants one says `["sh", "-c", "…"]`. Attached files lie in `attachments/` of the
+task's own folder, where it starts unless a directory is given; `CONDUCTOR_ATTACHMENTS` names that folder.
 """
 
 import os
 from pathlib import Path
 
+from conductor.adapters.attachments.staging import Staging
 from conductor.adapters.local_processes.processes import LocalProcesses
 from conductor.adapters.workloads import fields, sizes
 from conductor.domain.errors import InvalidInput
@@ -23,8 +25,9 @@ class CommandKind:
     name = "command"
     executes_code = True
 
-    def __init__(self, processes: LocalProcesses) -> None:
+    def __init__(self, processes: LocalProcesses, staging: Staging | None = None) -> None:
         self._processes = processes
+        self._staging = staging or Staging(processes)
 
     def check(self, spec: JsonObject) -> JsonObject:
         """See `WorkloadKind.check`; the executable and the directory must exist now."""
@@ -65,15 +68,16 @@ class CommandKind:
         workload = task.submission.workload
         assert workload is not None
         directory = fields.text(workload.spec, "directory")
-        ending = await self._processes.run(
-            fields.texts(workload.spec["command"], "workload.command"),
-            task_id=task.task_id,
-            limits=workload.limits,
-            emit=emit,
-            directory=None if directory is None else Path(directory),
-            environment=fields.environment(workload.spec),
-            stdin=(fields.text(workload.spec, "stdin") or "").encode(),
-        )
+        async with self._staging.of(task) as environment:
+            ending = await self._processes.run(
+                fields.texts(workload.spec["command"], "workload.command"),
+                task_id=task.task_id,
+                limits=workload.limits,
+                emit=emit,
+                directory=None if directory is None else Path(directory),
+                environment={**fields.environment(workload.spec), **environment},
+                stdin=(fields.text(workload.spec, "stdin") or "").encode(),
+            )
         return ending.outcome
 
     def _missing(self, program: str, directory: Path | None) -> str:

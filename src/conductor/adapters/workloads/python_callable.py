@@ -18,6 +18,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, Final
 
+from conductor.adapters.attachments.staging import Staging
 from conductor.adapters.local_processes.processes import LocalProcesses, ProcessEnding
 from conductor.adapters.workloads import call, fields, sizes
 from conductor.domain.errors import InvalidInput
@@ -38,8 +39,9 @@ class PythonKind:
     name = "python"
     executes_code = True
 
-    def __init__(self, processes: LocalProcesses) -> None:
+    def __init__(self, processes: LocalProcesses, staging: Staging | None = None) -> None:
         self._processes = processes
+        self._staging = staging or Staging(processes)
         #: Before 3.12, parsing in two threads at once can fail with a SystemError (python/cpython#106905).
         self._parsing = threading.Lock()
 
@@ -85,17 +87,18 @@ class PythonKind:
             "args": workload.spec.get("args") or {},
             "directory": str(directory),
         }
-        ending = await self._processes.run(
-            # -u: what it prints is seen when it prints it; -P: our own modules are not importable by their file names.
-            [sys.executable, "-u", "-P", call.__file__],
-            task_id=task.task_id,
-            limits=workload.limits,
-            emit=emit,
-            directory=directory,
-            environment=fields.environment(workload.spec),
-            stdin=json.dumps(request).encode(),
-            returns=True,
-        )
+        async with self._staging.of(task) as environment:
+            ending = await self._processes.run(
+                # -u: what it prints is seen when it prints it; -P: our modules are not importable by their file names.
+                [sys.executable, "-u", "-P", call.__file__],
+                task_id=task.task_id,
+                limits=workload.limits,
+                emit=emit,
+                directory=directory,
+                environment={**fields.environment(workload.spec), **environment},
+                stdin=json.dumps(request).encode(),
+                returns=True,
+            )
         return _translate(ending, str(workload.spec["callable"]), workload.limits.memory_bytes)
 
 

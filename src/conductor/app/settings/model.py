@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, model_validator
 
+from conductor.app.settings.mind_choice import MindKind, mind_kind
 from conductor.domain.errors import InvalidInput
 from conductor.domain.units import GIB, MIB, parse_bytes, parse_duration_s
 
@@ -81,6 +82,14 @@ def _path(value: object, info: ValidationInfo) -> object:
     return home / text[2:] if text.startswith("~/") else home if text == "~" else base / text
 
 
+def _mind(value: object, info: ValidationInfo) -> object:
+    """A choice of a mind; paths are made absolute."""
+    if not isinstance(value, str):
+        return value
+    kind = mind_kind(value)
+    return str(_path(value, info)) if kind in (MindKind.FOLDER, MindKind.GGUF) else value
+
+
 Count = Annotated[int, BeforeValidator(_number), Form("a whole number")]
 Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False), Form("a number")]
 Seconds = Annotated[
@@ -91,6 +100,15 @@ Flag = Annotated[bool, Form("true or false")]
 Text = Annotated[str, Field(min_length=1), Form("text")]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words), Form("a list of words, or words separated by commas")]
 FilePath = Annotated[Path, BeforeValidator(_path), Form("a path")]
+MindChoice = Annotated[
+    str,
+    BeforeValidator(_mind),
+    Form(
+        "conductor (our own), none, a model of the Hugging Face cache (OWNER/NAME), a folder or a .gguf file "
+        "(beginning with / or ~ or .), or an endpoint (http://HOST:PORT/v1#MODEL)"
+    ),
+]
+Secret = Annotated[SecretStr, Form("text")]
 Url = Annotated[SecretStr, Form("sqlite:///path/to/file or postgresql://user@host/name")]
 
 
@@ -233,9 +251,27 @@ class LedgerSettings(Section):
 
 
 class Mind(Section):
-    """What decisions remember."""
+    """What decisions remember, and the language model that takes part in them."""
 
+    model: MindChoice = _setting("conductor", "The language model that takes part in decisions.", _RESTART)
+    model_name: Text | None = _setting(
+        None, "Which model of an endpoint.", Traits(restart=True, default_text="the first one it lists"), max_length=200
+    )
+    api_key: Secret | None = _setting(
+        None, "Sent to an endpoint as bearer key.", Traits(restart=True, secret=True, default_text="none")
+    )
+    timeout_s: Seconds = _setting(20.0, "How long one decision waits for a foreign language model.", _RESTART, gt=0)
     experiences: Count = _setting(20_000, "Different past tasks kept in memory, 1.5 kB each.", _RESTART, ge=100)
+
+
+class AttachmentSettings(Section):
+    """Files that tasks carry."""
+
+    max_bytes: Bytes = _setting(32 * MIB, "The largest file that may be attached.", gt=0)
+    total_bytes: Bytes = _setting(4 * GIB, "What all attached files together may take.", _RESTART, gt=0)
+    kept_s: Seconds = _setting(
+        7 * 86_400.0, "A file that no open task needs is removed so long after its last use.", gt=0
+    )
 
 
 class Storage(Section):
@@ -266,4 +302,5 @@ class Settings(Section):
     node: NodeSettings
     ledger: LedgerSettings = LedgerSettings()
     mind: Mind = Mind()
+    attachments: AttachmentSettings = AttachmentSettings()
     storage: Storage = Storage()

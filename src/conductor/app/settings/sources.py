@@ -142,6 +142,11 @@ def from_mapping(values: Mapping[str, Any], source: Source, place: str, around: 
                 f"{name} cannot be set in {place}, which is found by it; set {catalogue()[name].variable} or use YAML",
                 field=name,
             )
+        if source is Source.DATABASE and catalogue()[name].traits.secret:
+            raise SettingsError(
+                f"{name} is a secret and {place} is not encrypted; set {catalogue()[name].variable} or use YAML",
+                field=name,
+            )
         yield _entry(catalogue()[name], raw, source, place, around, around.working_dir)
 
 

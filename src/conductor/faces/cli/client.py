@@ -6,6 +6,7 @@ command pays for that.
 
 import contextlib
 import http.client
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,6 +58,14 @@ class Client:
         """POST a JSON body."""
         return self._call("POST", path, body=body, query=query)
 
+    def upload(self, path: str, file: BinaryIO, **query: Any) -> Any:
+        """POST a file as it is, in pieces."""
+        length = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(length)}
+        with self._open("POST", path, file, headers, urlencode(query)) as response:
+            return json.loads(response.read())
+
     def put(self, path: str, body: Any) -> Any:
         """PUT a JSON body."""
         return self._call("PUT", path, body=body)
@@ -101,8 +110,8 @@ class Client:
         headers = headers | {"Connection": "close"}
         if self.key is not None:
             headers["Authorization"] = f"Bearer {self.key}"
-        content = None
-        if body is not None:
+        content = body
+        if body is not None and not isinstance(body, io.BufferedIOBase):
             content = json.dumps(body).encode()
             headers["Content-Type"] = "application/json"
         target = quote(path) + (f"?{query}" if query else "")  # a task's id is what the user typed

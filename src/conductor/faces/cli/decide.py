@@ -26,18 +26,23 @@ def decide(
     ] = None,
     target: Annotated[Path | None, typer.Option("--output", help="Where the decisions go; - or none prints.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (for one text).")] = False,
+    attach: Annotated[
+        list[Path] | None, typer.Option("--attach", metavar="FILE", help="A file that the work is about; repeatable.")
+    ] = None,
 ) -> None:
     """Decide device, kind, priority, resources and duration from plain words. Nothing runs, nothing is recorded."""
     if (text is None) == (source is None):
         raise InvalidInput("give one text, or a file with --input", field="text")
+    if attach and text is None:
+        raise InvalidInput("--attach goes with one text", field="attachments")
     from rich.progress import track
 
     from conductor.app.mind import Mind  # loads the encoder, which `--help` must not wait for
 
     here = contexts.of(context)
-    mind = Mind(data_dir=here.installation.data_dir)
+    mind = Mind(here.installation)
     if text is not None:
-        decision = contexts.as_json(mind.decide(text))
+        decision = contexts.as_json(mind.decide(text, attach or ()))
         if as_json:
             printing.print_json(decision)
         else:

@@ -8,22 +8,37 @@ import typer
 
 from conductor import __version__
 from conductor.domain.errors import ConductorError
-from conductor.faces.cli import decide, exits, explain, key, ledger, mind, nodes, run, serve, settings, status, tasks
+from conductor.faces.cli import (
+    chat,
+    decide,
+    exits,
+    explain,
+    key,
+    ledger,
+    mind,
+    models,
+    nodes,
+    run,
+    serve,
+    settings,
+    status,
+    tasks,
+)
 from conductor.faces.cli.context import Context
 
 app = typer.Typer(
     name="conductor",
     help="Tell your machines in plain words what to do; see where it runs, why, and prove it afterwards.",
     epilog="Exit codes: 0 done, 1 the task failed, 2 wrong input, 3 no server, 4 not found, 5 conflict, 6 not allowed, "
-    "7 overloaded, 8 storage fails, 9 the ledger does not verify, 130 interrupted.",
+    "7 overloaded, 8 storage fails, 9 the ledger does not verify, 10 a language model fails, 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for verb in (run, decide, explain, status, serve):
+for verb in (run, decide, explain, chat, status, serve):
     verb.register(app)
-for noun in (tasks, nodes, ledger, mind, settings, key):
+for noun in (tasks, nodes, ledger, mind, models, settings, key):
     app.add_typer(noun.app)
 ledger.register_verification(app)
 

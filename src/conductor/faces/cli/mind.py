@@ -6,9 +6,13 @@ from typing import Annotated
 import typer
 
 from conductor.faces.cli import context as contexts
-from conductor.faces.cli import printing
+from conductor.faces.cli import mind_report, mind_tune, printing
 
-app = typer.Typer(name="mind", help="The decision maker: evaluate.", no_args_is_help=True)
+app = typer.Typer(
+    name="mind", help="The decision maker: evaluate, report, tune, versions, rollback.", no_args_is_help=True
+)
+mind_report.register(app)
+mind_tune.register(app)
 
 
 @app.command("evaluate")
@@ -22,7 +26,7 @@ def evaluate(
 
     here = contexts.of(context)
     with here.notes.status("Evaluating …"):
-        report = Mind(data_dir=here.installation.data_dir).evaluate(contexts.read_text(str(file)).splitlines())
+        report = Mind(here.installation).evaluate(contexts.read_text(str(file)).splitlines())
     if as_json:
         printing.print_json(contexts.as_json(report))
     else:

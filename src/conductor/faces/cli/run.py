@@ -44,6 +44,10 @@ def run(
     network: Annotated[bool, typer.Option("--network", help="Let the task use the network.")] = False,
     retries: Annotated[int | None, typer.Option(min=0, max=100, help="Attempts after the first.")] = None,
     directory: Annotated[str | None, typer.Option(help="Where it runs; here by default.")] = None,
+    attach: Annotated[
+        list[Path] | None,
+        typer.Option("--attach", metavar="FILE", help="A file it is about, found in attachments/ below; repeatable."),
+    ] = None,
     key: Annotated[str | None, typer.Option("--idempotency-key", help="Submit at most once under this key.")] = None,
     user: Annotated[str, typer.Option(help="On whose account it runs.")] = "local",
     detach: Annotated[bool, typer.Option("--detach", help="Submit to the running server and return.")] = False,
@@ -52,16 +56,19 @@ def run(
     """Decide where work fits best, run it there, and show what came of it.
 
     Without a command, a callable or a file only the decision is made. Uses the running server, or an embedded one for
-    as long as the command takes.
+    as long as the command takes. With --attach it runs in a folder of its own unless --directory is given; the variable
+    CONDUCTOR_ATTACHMENTS names the folder of the attached files.
     """
     here = contexts.of(context)
     workload = _workload(command, python, args, embed, spec, directory)
+    if command and attach and directory is None and workload is not None:
+        del workload["spec"]["directory"]  # the attached files travel with the task, and so does where it runs
     limits = _limits(memory, timeout, network)
     if workload is not None:
         workload["limits"] = workload.get("limits", {}) | limits
     elif limits:
         raise InvalidInput("limits were given, but nothing to execute; add `-- COMMAND`", field="limits")
-    submission = {
+    submission: dict[str, Any] = {
         "description": description,
         "workload": workload,
         "priority": priority,
@@ -70,6 +77,7 @@ def run(
         "max_retries": retries,
     }
     with here.server(embed=not detach, work=True) as client:
+        submission["attachments"] = [_uploaded(client, path, user) for path in attach or ()]
         task = client.post("/v1/tasks", submission)
         if not as_json:
             here.console.print(printing.card(task))
@@ -83,6 +91,16 @@ def run(
     here.notes.print("The server ended before the task did; another one goes on with it.", style="yellow")
     with here.server(work=True) as client:
         _see_through(client, task, here, as_json=as_json)
+
+
+def _uploaded(client: Client, path: Path, user: str) -> str:
+    """Send a file; returns its id."""
+    try:
+        with path.open("rb") as file:
+            found = client.upload("/v1/attachments", file, name=path.name, user_id=user)
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as failure:
+        raise InvalidInput(f"{path} cannot be attached: {failure.strerror}", field="attachments") from failure
+    return str(found["attachment_id"])
 
 
 def _show_submitted(task: dict[str, Any], here: contexts.Context, *, as_json: bool) -> None:

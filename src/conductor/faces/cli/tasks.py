@@ -1,4 +1,4 @@
-"""`conductor tasks`: list, show, watch, events, output, cancel, repeat."""
+"""`conductor tasks`: list, show, watch, events, output, cancel, repeat, correct."""
 
 import contextlib
 import sys
@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from conductor.domain.errors import ConductorError, NotFound
+from conductor.domain.device import DeviceType, TaskKind
+from conductor.domain.errors import ConductorError, InvalidInput, NotFound
 from conductor.domain.task import TaskState
 from conductor.domain.units import format_duration
 from conductor.faces.cli import context as contexts
@@ -15,7 +16,7 @@ from conductor.faces.cli import printing
 from conductor.faces.cli.client import Client
 from conductor.faces.cli.exits import INTERRUPTED
 
-app = typer.Typer(name="tasks", help="Tasks: list, show, watch, cancel, repeat.", no_args_is_help=True)
+app = typer.Typer(name="tasks", help="Tasks: list, show, watch, cancel, repeat, correct.", no_args_is_help=True)
 
 
 def recent_tasks(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -165,6 +166,32 @@ def repeat(context: typer.Context, task: Task, as_json: _Json = False) -> None:
         printing.print_json(found)
     else:
         here.console.print(f"Queued again; `conductor tasks watch {found['task_id']}` follows it.", soft_wrap=True)
+
+
+@app.command("correct")
+def correct(
+    context: typer.Context,
+    task: Task,
+    device: Annotated[
+        DeviceType | None, typer.Option("--device", case_sensitive=False, help="The device type that was right.")
+    ] = None,
+    kind: Annotated[TaskKind | None, typer.Option("--kind", help="The kind of work it was.")] = None,
+    priority: Annotated[int | None, typer.Option(min=1, max=5, help="The right priority; 1 is critical.")] = None,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Take back what was said before.")] = False,
+) -> None:
+    """Say what would have been right for a task, in place of what was said before; `conductor mind tune` learns it."""
+    if withdraw == (device is not None):
+        raise InvalidInput("name the right device with --device, or take a correction back with --withdraw")
+    here = contexts.of(context)
+    with here.server() as client:
+        found = client.get(f"/v1/tasks/{task}")["task_id"]
+        if device is None:
+            client.delete(f"/v1/tasks/{found}/correction")
+        else:
+            body = {"device": device, "task_kind": kind, "priority": priority}
+            client.put(f"/v1/tasks/{found}/correction", body)
+    said = "the correction is taken back" if device is None else f"{device} would have been right"
+    here.console.print(f"{found}: {said}. `conductor mind tune` learns from all corrections.", soft_wrap=True)
 
 
 def _told(detail: dict[str, object]) -> str:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from conductor.domain.attachment import MOST_ATTACHMENTS, Attachment
 from conductor.domain.decision import Decision
 from conductor.domain.errors import InvalidInput
 from conductor.domain.event import TaskEvent, TaskOutput
@@ -54,8 +55,15 @@ class SubmissionIn(_Strict):
     user_id: str = Field("local", min_length=1, max_length=200)
     idempotency_key: str | None = Field(None, min_length=1, max_length=255)
     max_retries: int | None = Field(None, ge=0, le=100)
+    attachments: list[Annotated[str, Field(max_length=64)]] = Field(
+        default_factory=list,
+        max_length=MOST_ATTACHMENTS,
+        description="ids of files that this user sent with POST /v1/attachments",
+    )
 
-    def to_domain(self, defaults: Limits, idempotency_key: str | None = None) -> Submission:
+    def to_domain(
+        self, defaults: Limits, idempotency_key: str | None = None, attachments: tuple[Attachment, ...] = ()
+    ) -> Submission:
         """The submission as the application takes it.
 
         Raises:
@@ -75,6 +83,7 @@ class SubmissionIn(_Strict):
             user_id=UserId(self.user_id),
             idempotency_key=self.idempotency_key or idempotency_key,
             max_retries=self.max_retries,
+            attachments=attachments,
         )
 
 
@@ -94,6 +103,7 @@ class TaskOut(BaseModel):
     node_id: str | None
     decision: Decision | None
     outcome: Outcome | None
+    attachments: list[Attachment] = []
     pending_because: dict[str, Any] | None = None
 
     @classmethod
@@ -114,6 +124,7 @@ class TaskOut(BaseModel):
             node_id=task.node_id,
             decision=task.decision,
             outcome=task.outcome,
+            attachments=list(submission.attachments),
             pending_because=pending,
         )
 

@@ -62,6 +62,11 @@ def routes(conductor: Conductor) -> APIRouter:
         """The decision about one task."""
         return await conductor.decision_of(TaskId(task_id))
 
+    @router.get("/v1/mind/report", tags=["decisions"])
+    async def mind_report(since_s: Annotated[float | None, Query(gt=0, le=1e10)] = None) -> JsonObject:
+        """How good past decisions were: calibration, accuracy and regret, over all time or the last seconds."""
+        return await conductor.mind_history.report(since_s)
+
     @router.get("/v1/nodes", tags=["nodes"])
     async def nodes() -> dict[str, Any]:
         """The machines of the fleet with devices, latest reading and performance score."""

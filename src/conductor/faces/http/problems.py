@@ -20,6 +20,7 @@ from conductor.domain.errors import (
     InvalidInput,
     InvalidTransition,
     LedgerError,
+    ModelError,
     NotFound,
     Overloaded,
     StorageError,
@@ -38,6 +39,7 @@ _STATUS: Final[tuple[tuple[type[ConductorError], HTTPStatus], ...]] = (
     (Overloaded, HTTPStatus.SERVICE_UNAVAILABLE),
     (StorageError, HTTPStatus.INSUFFICIENT_STORAGE),
     (LedgerError, HTTPStatus.INTERNAL_SERVER_ERROR),
+    (ModelError, HTTPStatus.SERVICE_UNAVAILABLE),
     (ConductorError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )
 

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 from conductor import __version__
 from conductor.app.conductor import Conductor
 from conductor.app.tracing import traced
-from conductor.faces.http import contract, observe, problems, tasks
+from conductor.faces.http import attachments, contract, mind, observe, problems, talk, tasks
 from conductor.faces.http.gate import Gate
 
 #: Descriptions are at most 100,000 characters; a workload may carry texts to embed.
@@ -33,7 +33,10 @@ def create_app(conductor: Conductor, *, hosts: frozenset[str]) -> FastAPI:
     )
     problems.install(app)
     app.include_router(tasks.routes(conductor))
+    app.include_router(attachments.routes(conductor))
     app.include_router(observe.routes(conductor))
+    app.include_router(talk.routes(conductor))
+    app.include_router(mind.routes(conductor))
     contract.install(app)
 
     page = (files("conductor.faces.http") / "page.html").read_text(encoding="utf-8")
@@ -64,7 +67,9 @@ async def _around(
     """Trace, bound, check, answer, count and log one request."""
     started_s = time.perf_counter()
     with traced(request.headers.get("traceparent")) as traceparent:
-        response = _too_large(request) or await problems.guarded(request, lambda r: gate.check(r, proceed))
+        response = _too_large(request, conductor.attachments.most_bytes) or await problems.guarded(
+            request, lambda r: gate.check(r, proceed)
+        )
         response.headers["traceparent"] = traceparent
         response.headers["X-Content-Type-Options"] = "nosniff"
         taken_s = time.perf_counter() - started_s
@@ -80,15 +85,16 @@ async def _around(
     return response
 
 
-def _too_large(request: Request) -> Response | None:
+def _too_large(request: Request, most_attached_bytes: int) -> Response | None:
     if "transfer-encoding" in request.headers:
         return problems.problem(
             HTTPStatus.LENGTH_REQUIRED, "announce the length of the body with Content-Length", code="input.length"
         )
-    if int(request.headers.get("content-length", "0")) <= MOST_BODY_BYTES:  # the parser let only digits pass
+    most_bytes = most_attached_bytes if request.url.path == attachments.PATH else MOST_BODY_BYTES
+    if int(request.headers.get("content-length", "0")) <= most_bytes:  # the parser let only digits pass
         return None
     return problems.problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        f"a request body may have {MOST_BODY_BYTES:,} bytes; put large data into files",
+        f"a request body may have {most_bytes:,} bytes here; put large data into files on the server's machine",
         code="input.too_large",
     )

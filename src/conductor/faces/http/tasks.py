@@ -40,7 +40,8 @@ def routes(conductor: Conductor) -> APIRouter:
         idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
     ) -> TaskOut:
         """Submit a task; it is accepted durably before this answers."""
-        submission = body.to_domain(conductor.default_limits(), idempotency_key)
+        files = await conductor.attachments.find(body.attachments, UserId(body.user_id))
+        submission = body.to_domain(conductor.default_limits(), idempotency_key, files)
         conductor.access.check_workload(submission.workload)
         task = await tasks.submit(submission)
         response.headers["Location"] = f"/v1/tasks/{task.task_id}"
@@ -82,6 +83,7 @@ def routes(conductor: Conductor) -> APIRouter:
         """Submit the same work again as a new task; for tasks that failed or died."""
         task = await tasks.get(TaskId(task_id))
         conductor.access.check_workload(task.submission.workload)
+        await conductor.attachments.check_kept(task)
         return view(await tasks.repeat(task))
 
     @router.get("/{task_id}/events", response_model=EventList, responses=_AS_STREAM)

@@ -1,3 +1,3 @@
 """Alembic migrations; `HEAD` is the revision that `schema` describes."""
 
-HEAD = "0001"
+HEAD = "0002"

@@ -1,0 +1,270 @@
+"""Train the language model from the data in the repository and ship it: one command, fixed seeds.
+
+`python -m recipes.mind.train` starts from the encoder that `recipes.encoder.train` left behind (and trains that first
+when there is none), turns it into a decoder (`transplant.py`), fits the decision form (`fit.py`), rounds to 4 bits while
+training (`four_bits.py`), calibrates on the hold-out, and replaces the files of `conductor.adapters.mind_llama`.
+`--small` checks the recipe itself on a few hundred texts in minutes: exit code 1 when nothing was learned, nothing
+shipped. `--start` chooses what the weights start from; the others were measured against the default.
+"""
+
+import argparse
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from recipes.encoder import train as encoder_recipe
+from recipes.encoder.data import DEVICES, KINDS, Row, file_digests, holdout_rows, judge_rows, targets, training_rows
+from recipes.encoder.evaluate import metrics
+from recipes.encoder.fit import CACHE, Ground, prepare
+from recipes.encoder.letters import fit_letters
+from recipes.encoder.model import TaskEncoder
+from recipes.mind.architecture import (
+    BASE_WIDTH,
+    CONTEXT,
+    EPSILON,
+    HEAD_WIDTH,
+    HEADS,
+    INNER_WIDTH,
+    LAYERS,
+    WIDTH,
+    answers,
+    configuration,
+)
+from recipes.mind.examples import Example, examples
+from recipes.mind.export import write_card, write_tokenizer, write_weights
+from recipes.mind.fit import Settings, device_logits, fit
+from recipes.mind.four_bits import Rounded, round_at_once, round_with_training
+from recipes.mind.generated import generated_tasks
+from recipes.mind.transplant import embeddings_of, transplant
+from torch import Tensor
+from transformers import LlamaForCausalLM
+
+from conductor.adapters.encoder_onnx.encoder import OnnxEncoder
+from conductor.adapters.mind_llama.model import SHIPPED
+
+NAME: Final = "conductor-mind"
+VERSION: Final = "0.1.0"
+CHECKPOINT: Final = "mind.pt"
+STARTS: Final = ("encoder", "base", "embeddings", "random")
+_TEXTS_TO_READ_BY: Final = 1_000
+_GENERATED: Final = 2_000
+_ROUNDING: Final = Settings(epochs=1, rate=2e-4, seed=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How often two networks choose the same device, and the same kind, over texts."""
+
+    texts: int
+    device: float
+    kind: float
+
+
+def begin(ground: Ground, rows: Sequence[Row], start: str) -> LlamaForCausalLM:
+    """The untrained decoder.
+
+    Args:
+        start: `encoder` takes over the fitted encoder's layers, `base` those of the untouched MiniLM, `embeddings` only
+            its vocabulary, `random` nothing.
+    """
+    torch.manual_seed(0)
+    encoder = TaskEncoder(ground.base_folder, ground.new_rows, len(DEVICES), len(KINDS))
+    if start == "encoder":
+        encoder.load_state_dict(torch.load(_encoder_checkpoint(), weights_only=True))
+    if start in ("encoder", "base"):
+        model = transplant(encoder.eval(), ground.tokenizer, [row.text for row in rows[:: _every(rows)]])
+    else:
+        model = LlamaForCausalLM(configuration(encoder.bert.config.vocab_size))
+    with torch.no_grad():
+        table = model.model.embed_tokens.weight
+        if start == "embeddings":
+            table[:, :BASE_WIDTH] = embeddings_of(encoder.bert)
+        for field in answers(ground.tokenizer).fields:
+            table[list(field)] = torch.randn(len(field), WIDTH) * 0.05
+    model.config._attn_implementation = "eager"  # two thirds of the time of the fused kernel on processors
+    return model
+
+
+def _every(rows: Sequence[Row]) -> int:
+    return max(len(rows) // _TEXTS_TO_READ_BY, 1)
+
+
+def _encoder_checkpoint() -> Path:
+    path = CACHE / encoder_recipe.CHECKPOINT
+    if not path.exists():
+        subprocess.run([sys.executable, "-m", "recipes.encoder.train"], check=True)
+    return path
+
+
+def measured(model: LlamaForCausalLM, ground: Ground, rows: Sequence[Row], title: str) -> dict[str, float]:
+    """Print and return how well the form's device and kind are filled in."""
+    device, kind = device_logits(model, ground, [row.text for row in rows])
+    found = metrics(rows, device.softmax(1).numpy(), kind.softmax(1).numpy())
+    shown = {name: round(value, 4) for name, value in found.items()}
+    print(title, shown, flush=True)
+    return shown
+
+
+def agreement(one: LlamaForCausalLM, other: LlamaForCausalLM, ground: Ground, texts: Sequence[str]) -> Agreement:
+    """Compare the answers of two networks."""
+    (device, kind), (other_device, other_kind) = (device_logits(model, ground, texts) for model in (one, other))
+    same = [(a.argmax(1) == b.argmax(1)).float().mean().item() for a, b in ((device, other_device), (kind, other_kind))]
+    return Agreement(len(texts), round(same[0], 4), round(same[1], 4))
+
+
+def temperature(logits: Tensor, accepted: Tensor) -> float:
+    """The temperature that gives accepted answers the most probability."""
+    tried = np.geomspace(0.5, 4.0, 43)
+    losses = [-((logits / value).softmax(1) * accepted).sum(1).clamp(min=1e-6).log().mean().item() for value in tried]
+    return float(tried[int(np.argmin(losses))])
+
+
+def pooling(encoder: Tensor, mind: Tensor, accepted: Tensor) -> dict[str, float]:
+    """How much the two beliefs count together: least log loss among what is right at least as often as either alone.
+
+    Args:
+        encoder, mind: float [texts, devices], calibrated probabilities.
+        accepted: float [texts, devices], one where a device is accepted.
+    """
+
+    def right(probabilities: Tensor) -> float:
+        return accepted.gather(1, probabilities.argmax(1, keepdim=True)).mean().item()
+
+    least = max(right(encoder), right(mind)) - 1e-6
+    logs = [probabilities.clamp(min=1e-4).log() for probabilities in (encoder, mind)]
+    best, best_loss = {"encoder": 1.0, "language_model": 0.0}, math.inf
+    for first in np.linspace(0.2, 1.0, 17):
+        for second in np.linspace(0.0, 1.0, 21):
+            joined = (first * logs[0] + second * logs[1]).softmax(1)
+            loss = -(joined * accepted).sum(1).clamp(min=1e-6).log().mean().item()
+            if loss < best_loss and right(joined) >= least:
+                best, best_loss = {"encoder": round(float(first), 3), "language_model": round(float(second), 3)}, loss
+    print("pooling", best, "log loss", round(best_loss, 4), flush=True)
+    return best
+
+
+def train_and_ship(ground: Ground, rows: Sequence[Row], settings: Settings, start: str) -> None:
+    """The full run."""
+    began = time.perf_counter()
+    holdout = holdout_rows()
+    some = examples(rows, fit_letters(rows))
+    model = begin(ground, rows, start)
+    fit(model, ground, some, settings, lambda epoch: measured(model, ground, holdout, f"hold-out, epoch {epoch + 1}"))
+    torch.save(model.state_dict(), CACHE / CHECKPOINT)
+    round_and_ship(ground, rows, some, model, {"settings": asdict(settings), "start": start}, began)
+
+
+def round_and_ship(
+    ground: Ground,
+    rows: Sequence[Row],
+    some: Sequence[Example],
+    model: LlamaForCausalLM,
+    facts: dict[str, object],
+    began: float,
+) -> None:
+    """Round, calibrate, compare with the unrounded network and replace the shipped files."""
+    holdout, judged = holdout_rows(), judge_rows()
+    known = [row.text for row in rows]
+    texts = generated_tasks(_GENERATED, known)
+    at_once = agreement(model, round_at_once(model).model, ground, texts)
+    print("rounded at once:", at_once, flush=True)
+    # Other generated texts than those that are compared: the rounding must not have seen them.
+    extra = generated_tasks(_GENERATED, [*known, *texts], seed=6)
+    found = round_with_training(
+        model, ground, some, extra, _ROUNDING, lambda now: print(agreement(model, now.model, ground, texts), flush=True)
+    )
+    ship(ground, found, model, facts | {"rounded_at_once": asdict(at_once)}, texts, (holdout, judged), began)
+
+
+def ship(
+    ground: Ground,
+    found: Rounded,
+    model: LlamaForCausalLM,
+    facts: dict[str, object],
+    texts: Sequence[str],
+    measured_on: tuple[Sequence[Row], Mapping[str, Sequence[Row]]],
+    began: float,
+) -> None:
+    """Write the shipped files; `facts` go into the card."""
+    holdout, judged = measured_on
+    device, kind = device_logits(found.model, ground, [row.text for row in holdout])
+    truth = targets(holdout)
+    temperatures = {
+        "device": temperature(device, torch.from_numpy(truth.accept)),
+        "task_kind": temperature(kind, torch.nn.functional.one_hot(torch.from_numpy(truth.kind), len(KINDS)).float()),
+        "priority": 1.0,
+        "compute_units": 1.0,
+        "duration_s": 1.0,
+    }
+    write_weights(found, SHIPPED)
+    write_tokenizer(ground.tokenizer, SHIPPED)
+    card = {
+        "name": NAME,
+        "version": VERSION,
+        "architecture": {
+            "type": "Llama decoder",
+            "layers": LAYERS,
+            "width": WIDTH,
+            "heads": HEADS,
+            "head_width": HEAD_WIDTH,
+            "inner_width": INNER_WIDTH,
+            "epsilon": EPSILON,
+            "context": CONTEXT,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        },
+        **facts,
+        "rounding": asdict(_ROUNDING),
+        "training_texts": len(training_rows()),
+        "training_s": round(time.perf_counter() - began),
+        "holdout": measured(found.model, ground, holdout, "hold-out, 4 bits"),
+        **{name: measured(found.model, ground, set_aside, f"{name}, 4 bits") for name, set_aside in judged.items()},
+        "judge_unrounded": measured(model, ground, judged["judge"], "judge, unrounded"),
+        "agreement": asdict(agreement(model, found.model, ground, texts)),
+        "data_sha256": file_digests(),
+    }
+    read = OnnxEncoder().encode([row.text for row in holdout])
+    joined = pooling(
+        torch.from_numpy(read.device_probabilities),
+        (device / temperatures["device"]).softmax(1),
+        torch.from_numpy(truth.accept),
+    )
+    write_card(SHIPPED, card, ground.tokenizer, temperatures, joined)
+    print({name: card[name] for name in ("agreement", "training_s")}, flush=True)
+
+
+def try_small(ground: Ground, rows: Sequence[Row], start: str) -> int:
+    """Exit code 0 when three epochs on a few hundred texts improve the accuracy on texts left aside by a tenth."""
+    some, aside = rows[::16], rows[8::40]
+    model = begin(ground, some, start)
+    before = measured(model, ground, aside, "before")["accept"]
+    fit(model, ground, examples(some, fit_letters(some)), Settings(epochs=3, rate=8e-4))
+    after = measured(model, ground, aside, "after")["accept"]
+    rounded_device = measured(round_at_once(model).model, ground, aside, "rounded at once")["accept"]
+    print(f"accept {before:.3f} before, {after:.3f} after {len(some)} texts, {rounded_device:.3f} in 4 bits")
+    return 0 if after >= before + 0.1 else 1
+
+
+def main() -> int:
+    """Read the command line and do one of the two runs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="check the recipe on a few hundred texts; ships nothing")
+    parser.add_argument("--start", choices=STARTS, help="what the weights start from")
+    parser.add_argument("--epochs", type=int, default=Settings().epochs)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    ground, rows = prepare(), training_rows()
+    if options.small:
+        return try_small(ground, rows, options.start or "base")
+    train_and_ship(ground, rows, replace(Settings(), epochs=options.epochs), options.start or "encoder")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

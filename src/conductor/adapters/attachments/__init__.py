@@ -1,0 +1,1 @@
+"""Files that tasks carry: where they lie, what they are, and what can be measured about them."""

@@ -1,0 +1,1 @@
+"""Reading intents from utterances: a linear model over the encoder's embedding and hashed letters."""

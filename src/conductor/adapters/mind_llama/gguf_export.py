@@ -1,0 +1,167 @@
+"""Write our language model as a GGUF file that llama.cpp runs with the same weights.
+
+The 4-bit numbers are repacked, not rounded again: GGUF's Q4_0 and our blocks differ only in the order of their nibbles.
+llama.cpp rotates neighbouring channels where we rotate halves, so the rows of queries and keys change places. What the
+answer tokens stand for travels along under `conductor.form`, so that the file can be a mind again (`minds.gguf`).
+
+Source: GGUF specification 3 (ggml); Q4_0: `d * (q - 8)`, 16 bytes per block, low nibbles first.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from conductor.adapters.mind_llama.model import SHIPPED, TOKENIZER, WEIGHTS
+from conductor.adapters.model_card import read_card, verify
+from conductor.domain.errors import ModelError, StorageError
+
+FORM_KEY: Final = "conductor.form"
+_WORD_START: Final = "\u2581"
+_NORMAL, _CONTROL, _UNUSED = 1, 3, 5
+_BLOCK: Final = 32
+#: Half-precision scale and 16 bytes of codes.
+_BLOCK_BYTES: Final = 18
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def export_gguf(target: Path, folder: Path = SHIPPED) -> None:
+    """Write the model in `folder` to `target`.
+
+    Raises:
+        ModelError: the package `gguf` is missing, or the file exists already.
+        StorageError: the model's files are missing or damaged, or the target cannot be written.
+    """
+    try:
+        import gguf
+    except ImportError as missing:
+        raise ModelError(
+            "writing GGUF needs the package gguf; install it with `pip install 'conductor[gguf]'`"
+        ) from missing
+    from safetensors import safe_open
+
+    card = read_card(folder, (WEIGHTS, TOKENIZER))
+    verify(folder, card)
+    if target.exists():
+        raise ModelError(f"{target} exists already; choose another name or remove it", field="target")
+    shape = card.facts["architecture"]
+    writer = gguf.GGUFWriter(target, "llama")
+    _describe(writer, card.name, shape, float(card.facts["rope_theta"]))
+    writer.add_string(FORM_KEY, json.dumps(card.facts["form"]))
+    _vocabulary(writer, json.loads((folder / TOKENIZER).read_text(encoding="utf-8")), card.facts["form"])
+    with safe_open(folder / WEIGHTS, framework="numpy") as weights:
+        for name, values in _plain(weights, int(shape["layers"])):
+            writer.add_tensor(name, values)
+        for name, packed in _packed(weights, shape):
+            writer.add_tensor(name, packed, raw_dtype=gguf.GGMLQuantizationType.Q4_0)
+    try:
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+    except OSError as refused:
+        raise StorageError(f"{target} cannot be written ({refused}); choose another place") from refused
+
+
+def _describe(writer: Any, name: str, shape: Any, rope_theta: float) -> None:
+    writer.add_name(name)
+    writer.add_license("apache-2.0")
+    writer.add_context_length(int(shape["context"]))
+    writer.add_embedding_length(int(shape["width"]))
+    writer.add_block_count(int(shape["layers"]))
+    writer.add_feed_forward_length(int(shape["inner_width"]))
+    writer.add_head_count(int(shape["heads"]))
+    writer.add_head_count_kv(int(shape["heads"]))
+    writer.add_key_length(int(shape["head_width"]))
+    writer.add_value_length(int(shape["head_width"]))
+    writer.add_rope_dimension_count(int(shape["head_width"]))
+    writer.add_rope_freq_base(rope_theta)
+    writer.add_layer_norm_rms_eps(float(shape["epsilon"]))
+    writer.add_file_type(2)  # mostly Q4_0
+
+
+def _vocabulary(writer: Any, tokenizer: dict[str, Any], form: dict[str, Any]) -> None:
+    """WordPiece as llama.cpp wants it: word starts are marked, continuations are bare; answers are readable words."""
+    known: dict[str, int] = dict(tokenizer["model"]["vocab"])
+    known.update({added["content"]: added["id"] for added in tokenizer["added_tokens"]})
+    special = {added["content"] for added in tokenizer["added_tokens"] if added["special"]}
+    spoken = {
+        token: f"{_WORD_START}⟨{field}={answer}⟩"
+        for field, tokens in form["tokens"].items()
+        for token, answer in zip(tokens, form["answers"][field], strict=True)
+    }
+    words = [""] * (max(known.values()) + 1)
+    kinds = [_UNUSED] * len(words)
+    for word, token in known.items():
+        if token in spoken:
+            words[token], kinds[token] = spoken[token], _NORMAL
+        elif word in special:
+            words[token], kinds[token] = word, _CONTROL
+        elif word.startswith("[unused"):
+            words[token] = word
+        else:
+            words[token], kinds[token] = word[2:] if word.startswith("##") else _WORD_START + word, _NORMAL
+    # A bare continuation and a token that is written alike would be one to llama.cpp, which wants every text once.
+    seen: set[str] = set()
+    for token, word in enumerate(words):
+        if word in seen:
+            words[token], kinds[token] = f"[same as another {token}]", _UNUSED
+        seen.add(words[token])
+    writer.add_tokenizer_model("bert")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(words)
+    writer.add_token_types(kinds)
+    writer.add_unk_token_id(known["[UNK]"])
+    writer.add_sep_token_id(known["[SEP]"])
+    writer.add_pad_token_id(known["[PAD]"])
+    writer.add_mask_token_id(known["[MASK]"])
+    writer.add_bos_token_id(known["[CLS]"])
+    writer.add_eos_token_id(known["[SEP]"])
+    writer.add_add_bos_token(True)
+    writer.add_add_eos_token(True)
+
+
+def _plain(weights: Any, layers: int) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    yield "output_norm.weight", weights.get_tensor("model.norm.weight")
+    for layer in range(layers):
+        prefix = f"model.layers.{layer}"
+        yield f"blk.{layer}.attn_norm.weight", weights.get_tensor(f"{prefix}.input_layernorm.weight")
+        yield f"blk.{layer}.ffn_norm.weight", weights.get_tensor(f"{prefix}.post_attention_layernorm.weight")
+
+
+def _packed(weights: Any, shape: Any) -> Iterator[tuple[str, Bytes]]:
+    heads, head_width = int(shape["heads"]), int(shape["head_width"])
+    inner = int(shape["inner_width"])
+    yield "token_embd.weight", _blocks(weights, "model.embed_tokens")
+    order = _neighbouring(heads, head_width)
+    for layer in range(int(shape["layers"])):
+        prefix = f"model.layers.{layer}"
+        query, key, value = np.split(_blocks(weights, f"{prefix}.self_attn.qkv_proj"), 3)
+        yield f"blk.{layer}.attn_q.weight", query[order]
+        yield f"blk.{layer}.attn_k.weight", key[order]
+        yield f"blk.{layer}.attn_v.weight", value
+        yield f"blk.{layer}.attn_output.weight", _blocks(weights, f"{prefix}.self_attn.o_proj")
+        gate, up = np.split(_blocks(weights, f"{prefix}.mlp.gate_up_proj"), [inner])
+        yield f"blk.{layer}.ffn_gate.weight", gate
+        yield f"blk.{layer}.ffn_up.weight", up
+        yield f"blk.{layer}.ffn_down.weight", _blocks(weights, f"{prefix}.mlp.down_proj")
+
+
+def _neighbouring(heads: int, width: int) -> npt.NDArray[np.int64]:
+    """Rows of a head with its first and second half interleaved."""
+    rows = np.arange(heads * width).reshape(heads, 2, width // 2)
+    return np.asarray(rows.swapaxes(1, 2).reshape(-1))
+
+
+def _blocks(weights: Any, name: str) -> Bytes:
+    """uint8 [rows, blocks * 18] as Q4_0 stores a matrix."""
+    codes = weights.get_tensor(f"{name}.q4")  # [rows, blocks, 16], neighbours share a byte
+    scales = weights.get_tensor(f"{name}.scale").astype(np.float16)
+    numbers = np.stack([codes & 15, codes >> 4], axis=-1).reshape(*codes.shape[:2], _BLOCK)
+    halves = numbers[..., : _BLOCK // 2] | (numbers[..., _BLOCK // 2 :] << 4)
+    packed = np.concatenate([np.ascontiguousarray(scales[..., None]).view(np.uint8), halves], axis=-1)
+    return np.ascontiguousarray(packed.reshape(len(codes), -1, _BLOCK_BYTES).reshape(len(codes), -1))

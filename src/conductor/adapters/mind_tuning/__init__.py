@@ -1,0 +1,1 @@
+"""Tuned versions as files, and the texts of general work that guard against forgetting."""

@@ -1,0 +1,1 @@
+"""Language models that other people made: from Hugging Face, as GGUF files, behind endpoints."""

@@ -1,0 +1,70 @@
+"""Decide what an utterance wants: the reader's most likely intent, unless the wording leaves no doubt.
+
+The rules see what a reader of single sentences does not: a task's id beside a word for cancelling, a quoted command to
+run, and short questions that follow on from the answer before ("and why not the other one?").
+
+Not covered: yes and no to a plan, which `dialogue` hears first.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from conductor.decisions.converse.mentions import command_in, task_ids
+from conductor.decisions.converse.ports import IntentReader
+from conductor.domain.intent import Intent
+from conductor.domain.json import JsonObject
+
+_CANCEL: Final = re.compile(
+    r"\b(?:cancel|stop|kill|abort|terminate|scancel|abbrechen|brich|stoppe?|beende|cancela[r]?|detén|para|mata|annule[rz]?|"
+    r"arrête[rz]?|stoppez)\b",
+    re.IGNORECASE,
+)
+_WHY: Final = re.compile(r"\b(?:why|warum|wieso|weshalb|por qué|porque|pourquoi)\b", re.IGNORECASE)
+_OTHER: Final = re.compile(
+    r"\bwhy not\b|\b(?:the )?others?(?: one| device| node)?\b|warum nicht|und der andere|por qué no|el otro|pourquoi pas|"
+    r"l'autre|runner-up|alternative",
+    re.IGNORECASE,
+)
+_RUN: Final = re.compile(
+    r"^\W*(?:please |bitte |por favor )?(?:run|execute|exec|launch|start|schedule|queue|submit|führe|starte|"
+    r"ejecuta|lance)\b",
+    re.IGNORECASE,
+)
+_SHORT: Final = 80
+
+
+def choose_intent(text: str, shares: Mapping[Intent, float], *, decision_spoken_of: bool = False) -> Intent:
+    """The intent of one utterance.
+
+    Args:
+        shares: what the reader makes of it.
+        decision_spoken_of: whether the conversation has shown a decision that a short question may follow on from.
+    """
+    if decision_spoken_of and asks_about_the_other(text):
+        return Intent.EXPLAIN_DECISION
+    if task_ids(text):
+        if _CANCEL.search(text[:300]) and not _WHY.search(text[:300]):
+            return Intent.CANCEL_TASK
+        if max(shares, key=shares.__getitem__) in (Intent.OFF_TOPIC, Intent.SCHEDULE_TASK):
+            return Intent.STATUS  # somebody who names a task and nothing else wants to know about it
+    if command_in(text) and _RUN.search(text[:300]):
+        return Intent.SCHEDULE_TASK
+    return max(shares, key=shares.__getitem__)
+
+
+def asks_about_the_other(text: str) -> bool:
+    """Whether this is a short question about what was not chosen."""
+    return len(text) <= _SHORT and _OTHER.search(text) is not None and _CANCEL.search(text) is None
+
+
+def read_intents(reader: IntentReader, rows: Sequence[tuple[str, str]], *, per_batch: int = 64) -> Iterator[JsonObject]:
+    """Rows of (id, text) to rows of `{"id", "intent"}`, in order; blocking, batch by batch."""
+    for start in range(0, len(rows), per_batch):
+        chunk = rows[start : start + per_batch]
+        for (row_id, text), shares in zip(chunk, _read(reader, (text for _, text in chunk)), strict=True):
+            yield {"id": row_id, "intent": choose_intent(text, shares).value}
+
+
+def _read(reader: IntentReader, texts: Iterable[str]) -> Sequence[Mapping[Intent, float]]:
+    return reader.read(list(texts))

@@ -1,0 +1,18 @@
+"""What a person said would have been right for a task."""
+
+from dataclasses import dataclass
+
+from conductor.domain.device import DeviceType, TaskKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """What would have been right; None where nothing was said about it. `by` is the user who said it."""
+
+    task_id: str
+    description: str
+    device: DeviceType
+    task_kind: TaskKind | None
+    priority: int | None
+    by: str
+    at_unix_s: float

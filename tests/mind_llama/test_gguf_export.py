@@ -1,0 +1,71 @@
+"""The GGUF export holds the same numbers, and llama.cpp decides with it as we do."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from conductor.adapters.mind_llama.gguf_export import export_gguf
+from conductor.adapters.mind_llama.model import SHIPPED, WEIGHTS, OwnMind
+from conductor.adapters.mind_llama.spoken import SpokenMind, spoken_form
+from conductor.adapters.mind_llama.vocabulary import Vocabulary
+from conductor.domain.errors import ModelError
+
+gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
+
+TASKS = [
+    f"{work} {thing}{end}"
+    for work in ("transcode", "train", "sharpen", "resample", "count people in", "back up", "simulate", "transcribe")
+    for thing in ("the interviews", "a ResNet on defect photos", "IMG_2041.CR3", "the podcast", "camera 7", "Postgres")
+    for end in ("", " at 720p, asap", " tonight with 4 workers")
+]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("gguf") / "conductor-mind.gguf"
+    export_gguf(path)
+    return path
+
+
+def test_the_numbers_are_repacked_and_not_rounded_again(exported: Path) -> None:
+    tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(exported).tensors}
+    table = tensors["token_embd.weight"]
+
+    found = gguf.quants.dequantize(table.data, table.tensor_type)
+
+    with safe_open(SHIPPED / WEIGHTS, framework="numpy") as weights:
+        ours = Vocabulary(weights.get_tensor("model.embed_tokens.q4"), weights.get_tensor("model.embed_tokens.scale"))
+    assert np.array_equal(found, ours.rows(np.arange(ours.size)))
+
+
+def test_the_file_says_which_form_it_speaks(exported: Path) -> None:
+    card = json.loads((SHIPPED / "card.json").read_text(encoding="utf-8"))
+
+    assert spoken_form(exported) == card["form"]
+
+
+def test_a_file_that_exists_is_not_overwritten(exported: Path) -> None:
+    with pytest.raises(ModelError, match="exists already"):
+        export_gguf(exported)
+
+
+def test_llama_cpp_takes_the_same_greedy_decisions(exported: Path, mind: OwnMind) -> None:
+    pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
+    from conductor.adapters.minds.gguf import GgufModel
+
+    form = spoken_form(exported)
+    assert form is not None
+    theirs = SpokenMind(GgufModel(exported, available_bytes=2**33, key="of this test"), form).propose(TASKS)
+
+    ours = mind.propose(TASKS)
+
+    def decided(proposal):  # type: ignore[no-untyped-def]
+        shares = proposal.device_probabilities
+        return max(shares, key=shares.get), proposal.task_kind
+
+    differing = [text for text, a, b in zip(TASKS, ours, theirs, strict=True) if decided(a) != decided(b)]
+    # llama.cpp rounds activations to 8 bits: a tie may fall the other way, and nothing else may.
+    assert len(differing) <= len(TASKS) // 100, differing
