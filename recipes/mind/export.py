@@ -1,7 +1,7 @@
 """Write the shipped model: 4-bit safetensors, the graph that runs it, tokenizer and card.
 
-Tensor names are those of Hugging Face with `.q4` (codes) and `.scale` behind them; queries, keys and values stand in one
-matrix, gate and up in another, because they are multiplied together.
+Tensor names are those of Hugging Face with `.q4` or `.q8` (codes) and `.scale` behind them; queries, keys and values stand
+in one matrix, gate and up in another, because they are multiplied together.
 """
 
 import hashlib
@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 import torch
 from recipes.mind.architecture import ROPE_THETA, answers
-from recipes.mind.four_bits import Rounded
 from recipes.mind.graph import Stored, write_graph
-from recipes.mind.quantise import codes
+from recipes.mind.quantise import codes, codes_of_8_bits
+from recipes.mind.rounding import VOCABULARY, Rounded
 from recipes.mind.sequences import END, SEPARATOR
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
@@ -38,7 +38,7 @@ def _matrices(found: Rounded) -> dict[str, tuple[Tensor, Tensor]]:
         full = [f"{prefix}.{name}.weight" for name in names]
         return torch.cat([weights[name].detach() for name in full]), torch.cat([found.scales[name] for name in full])
 
-    matrices = {"model.embed_tokens": joined("model", "embed_tokens")}
+    matrices = {}
     for index in range(len(found.model.model.layers)):
         prefix = f"model.layers.{index}"
         matrices[f"{prefix}.self_attn.qkv_proj"] = joined(f"{prefix}.self_attn", "q_proj", "k_proj", "v_proj")
@@ -55,9 +55,12 @@ def write_weights(found: Rounded, folder: Path) -> None:
     }
     for name, (weight, scale) in _matrices(found).items():
         tensors[f"{name}.q4"] = codes(weight, scale).numpy()
-        # The vocabulary is read by our own code and may keep its scales in half precision; the graph's must be float32.
-        tensors[f"{name}.scale"] = scale.numpy().astype(np.float16 if "embed" in name else np.float32)
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "q4 blocks of 32, symmetric around 8"})
+        tensors[f"{name}.scale"] = scale.numpy()
+    scale = found.scales[VOCABULARY]
+    tensors["model.embed_tokens.q8"] = codes_of_8_bits(found.model.model.embed_tokens.weight.detach(), scale).numpy()
+    # Read by our own code: half precision will do. The scales that the graph reads must be float32.
+    tensors["model.embed_tokens.scale"] = scale.numpy().astype(np.float16)
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "q4: blocks of 32 around 8; q8: blocks of 32 around 0"})
     write_graph(folder / GRAPH, stored(folder / WEIGHTS), WEIGHTS)
 
 

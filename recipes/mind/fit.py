@@ -16,7 +16,6 @@ from recipes.encoder.batches import batches_by_length
 from recipes.encoder.fit import Ground
 from recipes.mind.architecture import Answers, answers
 from recipes.mind.examples import Example, answers_of, hurried
-from recipes.mind.quantise import straight_through
 from recipes.mind.sequences import Batch, Layout
 from torch import Tensor
 from torch.nn import functional
@@ -98,23 +97,17 @@ def loss_of(model: LlamaForCausalLM, form: Answers, batch: Batch, accept: Tensor
     return loss + CUE_WEIGHT * functional.cross_entropy(cue_logits, cue_targets)
 
 
-def field_logits(
-    model: LlamaForCausalLM, form: Answers, batch: Batch, table_scale: Tensor | None = None
-) -> list[Tensor]:
-    """Logits of the answers of every field, [batch, answers] each; `table_scale` rounds the vocabulary to 4 bits."""
-    return _forward(model, form, batch, table_scale)[0]
+def field_logits(model: LlamaForCausalLM, form: Answers, batch: Batch) -> list[Tensor]:
+    """Logits of the answers of every field, [batch, answers] each."""
+    return _forward(model, form, batch)[0]
 
 
-def _forward(
-    model: LlamaForCausalLM, form: Answers, batch: Batch, table_scale: Tensor | None = None
-) -> tuple[list[Tensor], Tensor, Tensor]:
+def _forward(model: LlamaForCausalLM, form: Answers, batch: Batch) -> tuple[list[Tensor], Tensor, Tensor]:
     """Logits of every field, logits of the cue tokens among the batch's tokens, and which of these are right."""
     tokens, where = torch.unique(torch.cat([batch.ids.flatten(), batch.cue_tokens]), return_inverse=True)
     used = torch.cat([torch.tensor([token for field in form.fields for token in field]), tokens])
     # Only the rows in use are touched: a gradient as large as the vocabulary would cost a third of every step.
     table = functional.embedding(used, model.model.embed_tokens.weight, sparse=True)
-    if table_scale is not None:
-        table = straight_through(table, table_scale[used])
     *columns, words = table.split([*(len(field) for field in form.fields), len(tokens)])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         embedded = words[where[: batch.ids.numel()].view_as(batch.ids)]
@@ -152,7 +145,7 @@ def optimizers(model: LlamaForCausalLM, settings: Settings) -> tuple[torch.optim
     groups: dict[float, list[torch.nn.Parameter]] = {}
     depth = len(model.model.layers)
     for name, parameter in model.named_parameters():
-        if "embed" not in name:  # parametrised weights keep their layer in the name
+        if "embed" not in name:
             place = int(name.split(".")[2]) + 1 if ".layers." in name else depth
             groups.setdefault(settings.rate * settings.layer_decay ** (depth - place), []).append(parameter)
     dense = [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]

@@ -1,13 +1,14 @@
 """Train the language model from the data in the repository and ship it: one command, fixed seeds.
 
 `python -m recipes.mind.train` starts from the encoder that `recipes.encoder.train` left behind (and trains that first
-when there is none), turns it into a decoder (`transplant.py`), fits the decision form (`fit.py`), rounds to 4 bits while
-training (`four_bits.py`), calibrates on the hold-out, and replaces the files of `conductor.adapters.mind_llama`.
+when there is none), turns it into a decoder (`transplant.py`), fits the decision form (`fit.py`), rounds to 4 bits
+(`rounding.py`), calibrates on the hold-out, and replaces the files of `conductor.adapters.mind_llama`.
 `--small` checks the recipe itself on a few hundred texts in minutes: exit code 1 when nothing was learned, nothing
 shipped. `--start` chooses what the weights start from; the others were measured against the default.
 """
 
 import argparse
+import json
 import math
 import subprocess
 import sys
@@ -37,11 +38,12 @@ from recipes.mind.architecture import (
     answers,
     configuration,
 )
-from recipes.mind.examples import Example, examples
+from recipes.mind.examples import examples
 from recipes.mind.export import write_card, write_tokenizer, write_weights
 from recipes.mind.fit import Settings, device_logits, fit
-from recipes.mind.four_bits import Rounded, round_at_once, round_with_training
-from recipes.mind.generated import generated_tasks
+from recipes.mind.generated import composed_tasks, varied_tasks
+from recipes.mind.rounding import Rounded, round_at_once, round_with_compensation, tweak_norms
+from recipes.mind.sequences import Batch, Layout
 from recipes.mind.transplant import embeddings_of, transplant
 from torch import Tensor
 from transformers import LlamaForCausalLM
@@ -52,10 +54,15 @@ from conductor.adapters.mind_llama.model import SHIPPED
 NAME: Final = "conductor-mind"
 VERSION: Final = "0.1.0"
 CHECKPOINT: Final = "mind.pt"
+FACTS: Final = "mind.json"
 STARTS: Final = ("encoder", "base", "embeddings", "random")
 _TEXTS_TO_READ_BY: Final = 1_000
 _GENERATED: Final = 2_000
-_ROUNDING: Final = Settings(epochs=1, rate=2e-4, seed=2)
+#: Texts that the rounding looks at, how many of their tokens, and how many steps the norms' gains are trained.
+_LOOKED_AT: Final = 2_400
+_LOOKED_AT_TOKENS: Final = 64
+_GAIN_STEPS: Final = 150
+_GAIN_BATCH: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,42 +165,70 @@ def train_and_ship(ground: Ground, rows: Sequence[Row], settings: Settings, star
     model = begin(ground, rows, start)
     fit(model, ground, some, settings, lambda epoch: measured(model, ground, holdout, f"hold-out, epoch {epoch + 1}"))
     torch.save(model.state_dict(), CACHE / CHECKPOINT)
-    round_and_ship(ground, rows, some, model, {"settings": asdict(settings), "start": start}, began)
+    facts = {"settings": asdict(settings), "start": start, "training_s": round(time.perf_counter() - began)}
+    (CACHE / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+    round_and_ship(ground, rows, model, facts)
 
 
-def round_and_ship(
-    ground: Ground,
-    rows: Sequence[Row],
-    some: Sequence[Example],
-    model: LlamaForCausalLM,
-    facts: dict[str, object],
-    began: float,
-) -> None:
-    """Round, calibrate, compare with the unrounded network and replace the shipped files."""
-    holdout, judged = holdout_rows(), judge_rows()
+def round_last(ground: Ground, rows: Sequence[Row]) -> None:
+    """Round and ship the network that the last full run left behind."""
+    model = LlamaForCausalLM(configuration(ground.tokenizer.get_vocab_size()))
+    model.config._attn_implementation = "eager"
+    model.load_state_dict(torch.load(CACHE / CHECKPOINT, weights_only=True))
+    round_and_ship(ground, rows, model, json.loads((CACHE / FACTS).read_text(encoding="utf-8")))
+
+
+def round_and_ship(ground: Ground, rows: Sequence[Row], model: LlamaForCausalLM, facts: dict[str, object]) -> None:
+    """Round, compare with the unrounded network on texts that the rounding has not seen, and ship."""
+    model.eval()
     known = [row.text for row in rows]
-    texts = generated_tasks(_GENERATED, known)
-    at_once = agreement(model, round_at_once(model).model, ground, texts)
-    print("rounded at once:", at_once, flush=True)
-    # Other generated texts than those that are compared: the rounding must not have seen them.
-    extra = generated_tasks(_GENERATED, [*known, *texts], seed=6)
-    found = round_with_training(
-        model, ground, some, extra, _ROUNDING, lambda now: print(agreement(model, now.model, ground, texts), flush=True)
-    )
-    ship(ground, found, model, facts | {"rounded_at_once": asdict(at_once)}, texts, (holdout, judged), began)
+    aside = [row.text for row in (*holdout_rows(), *(row for judges in judge_rows().values() for row in judges))]
+    texts = varied_tasks(_GENERATED, aside, ground.foreign)
+    odd = composed_tasks(_GENERATED, known)
+    seen = known[:: len(known) // (_LOOKED_AT * 2 // 3)]
+    seen += composed_tasks(_LOOKED_AT - len(seen), [*known, *odd], seed=6)
+    batches = _filled_in(ground, model, seen)
+    found = round_with_compensation(model, _joined([batch.ids for batch in batches]))
+    print("rounded:", agreement(model, found.model, ground, texts), flush=True)
+    tweak_norms(found, model, answers(ground.tokenizer), batches[:: max(len(batches) // _GAIN_STEPS, 1)])
+    agreed = {
+        "rounded_at_once": asdict(agreement(model, round_at_once(model).model, ground, texts)),
+        "agreement": asdict(agreement(model, found.model, ground, texts)),
+        "agreement_on_composed": asdict(agreement(model, found.model, ground, odd)),
+    }
+    print(agreed, flush=True)
+    ship(ground, found, model, facts | agreed)
 
 
-def ship(
-    ground: Ground,
-    found: Rounded,
-    model: LlamaForCausalLM,
-    facts: dict[str, object],
-    texts: Sequence[str],
-    measured_on: tuple[Sequence[Row], Mapping[str, Sequence[Row]]],
-    began: float,
-) -> None:
-    """Write the shipped files; `facts` go into the card."""
-    holdout, judged = measured_on
+def _filled_in(ground: Ground, model: LlamaForCausalLM, texts: Sequence[str]) -> list[Batch]:
+    """Shuffled batches of sequences with the network's own answers of the first two fields."""
+    device, kind = (logits.argmax(1).tolist() for logits in device_logits(model, ground, texts))
+    layout = Layout(ground.tokenizer, answers(ground.tokenizer))
+    order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(3)).tolist()
+    return [
+        layout.batch(
+            [texts[row] for row in order[start : start + _GAIN_BATCH]],
+            [(device[row], kind[row], 2, 2, 2) for row in order[start : start + _GAIN_BATCH]],
+            [()] * len(order[start : start + _GAIN_BATCH]),
+        )
+        for start in range(0, len(order), _GAIN_BATCH)
+    ]
+
+
+def _joined(ids: Sequence[Tensor]) -> Tensor:
+    """[texts, tokens] of several batches, cut to the same length."""
+    whole = torch.zeros((sum(len(batch) for batch in ids), _LOOKED_AT_TOKENS), dtype=torch.long)
+    at = 0
+    for batch in ids:
+        wide = min(batch.shape[1], _LOOKED_AT_TOKENS)
+        whole[at : at + len(batch), :wide] = batch[:, :wide]
+        at += len(batch)
+    return whole
+
+
+def ship(ground: Ground, found: Rounded, model: LlamaForCausalLM, facts: Mapping[str, object]) -> None:
+    """Calibrate on the hold-out and write the shipped files; `facts` go into the card."""
+    holdout, judged = holdout_rows(), judge_rows()
     device, kind = device_logits(found.model, ground, [row.text for row in holdout])
     truth = targets(holdout)
     temperatures = {
@@ -220,13 +255,10 @@ def ship(
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
         },
         **facts,
-        "rounding": asdict(_ROUNDING),
         "training_texts": len(training_rows()),
-        "training_s": round(time.perf_counter() - began),
         "holdout": measured(found.model, ground, holdout, "hold-out, 4 bits"),
         **{name: measured(found.model, ground, set_aside, f"{name}, 4 bits") for name, set_aside in judged.items()},
         "judge_unrounded": measured(model, ground, judged["judge"], "judge, unrounded"),
-        "agreement": asdict(agreement(model, found.model, ground, texts)),
         "data_sha256": file_digests(),
     }
     read = OnnxEncoder().encode([row.text for row in holdout])
@@ -236,7 +268,6 @@ def ship(
         torch.from_numpy(truth.accept),
     )
     write_card(SHIPPED, card, ground.tokenizer, temperatures, joined)
-    print({name: card[name] for name in ("agreement", "training_s")}, flush=True)
 
 
 def try_small(ground: Ground, rows: Sequence[Row], start: str) -> int:
@@ -256,12 +287,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="check the recipe on a few hundred texts; ships nothing")
     parser.add_argument("--start", choices=STARTS, help="what the weights start from")
+    parser.add_argument("--round", action="store_true", help="only round and ship what the last full run left behind")
     parser.add_argument("--epochs", type=int, default=Settings().epochs)
     options = parser.parse_args()
     torch.set_num_threads(1)
     ground, rows = prepare(), training_rows()
     if options.small:
         return try_small(ground, rows, options.start or "base")
+    if options.round:
+        round_last(ground, rows)
+        return 0
     train_and_ship(ground, rows, replace(Settings(), epochs=options.epochs), options.start or "encoder")
     return 0
 

@@ -1,22 +1,9 @@
 """The simulator behind the figures for learning: the same world for all, an oracle worth the name, regret as defined."""
 
 import pytest
-from benchmarks.learning import (
-    KINDS,
-    BestFixed,
-    LeastConnections,
-    Oracle,
-    Ours,
-    ReadBefore,
-    RoundRobin,
-    by_window,
-    make_fleet,
-    make_jobs,
-    read_texts,
-    simulate,
-)
-
-from benchmarks import learning
+from benchmarks.learning import WINDOW, by_window, read_texts
+from benchmarks.policies import BestFixed, LeastConnections, Oracle, Ours, ReadBefore, RoundRobin
+from benchmarks.simulator import KINDS, TASKS, make_fleet, make_jobs, simulate
 
 TEXTS = {kind: [f"some {kind} work"] for kind in KINDS}
 
@@ -62,4 +49,4 @@ def test_ours_learns() -> None:
 
     assert sum(each[-1] for each in ours) < sum(each[0] for each in ours) / 2
     assert sum(each[-1] for each in ours) < sum(each[-1] for each in spread) / 2
-    assert len(ours[0]) == learning.TASKS // learning.WINDOW
+    assert len(ours[0]) == TASKS // WINDOW

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conductor.decisions.completion import CERTAINTY, CompletionReader, NotTheForm, parse
-from conductor.decisions.constrained import FormReader, log_probabilities
+from conductor.decisions.constrained import FormReader
 from conductor.decisions.form import ANSWERS, DEVICES, DURATIONS, KINDS, LONGEST_REASON, UNITS, schema
 from conductor.decisions.ports import FloatArray, Proposal
 from conductor.decisions.prompt import CLOSING, INSTRUCTIONS, OPENING, quoted
+from conductor.decisions.trie import log_probabilities
 from conductor.domain.device import DeviceType
 from conductor.domain.errors import ModelError
 from conductor.domain.json import JsonObject

@@ -43,8 +43,14 @@ class House:
         self.maker = DecisionMaker(encoder, table, ExperienceMemory(width=encoder.width), self.clock)
         self._number = 0
 
-    def run(self, *, seconds: dict[str, float] | None = None, failing: frozenset[str] = frozenset()) -> str:
-        """One task; returns where it ran."""
+    def run(
+        self,
+        *,
+        seconds: dict[str, float] | None = None,
+        failing: frozenset[str] = frozenset(),
+        unsteady: frozenset[str] = frozenset(),
+    ) -> str:
+        """One task, whose first attempt fails on an unsteady node; returns where it ran."""
         self._number += 1
         self.clock.advance(1.0)
         decision = self.maker.decide(f"t{self._number}", Submission(description=SORT), PROFILE)
@@ -53,7 +59,11 @@ class House:
             ending=Ending.SIGNAL if node in failing else Ending.SUCCEEDED, duration_s=(seconds or {}).get(node, 10.0)
         )
         outcome = replace(outcome, node_id=node, started_at_unix_s=self.clock.now_unix_s() - outcome.duration_s)
-        self.maker.learn(a_task(decision, SORT), outcome, PROFILE)
+        task = replace(a_task(decision, SORT), attempt=1)
+        if node in unsteady:
+            self.maker.learn_attempt(task, replace(outcome, ending=Ending.SIGNAL), PROFILE)
+            task = replace(task, attempt=2)
+        self.maker.learn(task, outcome, PROFILE)
         return node
 
 
@@ -80,6 +90,15 @@ def test_a_node_whose_device_fails_loses_the_work_within_three_failures_and_can_
 
     house.clock.advance(7200.0)
     assert [house.run(seconds={"desk": 10.0, "shed": 25.0}) for _ in range(5)][-1] == "desk"
+
+
+def test_a_node_where_tasks_need_a_second_attempt_loses_most_of_them_to_one_that_is_hardly_slower() -> None:
+    house, seconds = House(), {"desk": 10.0, "shed": 11.5}
+    steady = [house.run(seconds=seconds) for _ in range(30)]
+    unsteady = [house.run(seconds=seconds, unsteady=frozenset({"desk"})) for _ in range(60)]
+
+    assert steady[-20:].count("desk") == 20
+    assert unsteady[-20:].count("desk") < 5
 
 
 @pytest.mark.parametrize("seed", range(5))

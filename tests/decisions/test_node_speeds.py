@@ -33,6 +33,19 @@ def expected_s(estimator: Estimator, node: str, *, signature: str = "w", size: f
     ).duration_s.value
 
 
+def repeated(speeds: NodeSpeeds, *ends: bool) -> None:
+    """One task on `desk` whose attempts ended so."""
+    for number, succeeded in enumerate(ends):
+        speeds.attempted(
+            CPU,
+            "desk",
+            signature="w",
+            succeeded=succeeded,
+            at_unix_s=0.0,
+            failed_before=ends[:number].count(False),
+        )
+
+
 def success_of(speeds: NodeSpeeds, node: str, *, at_s: float = 0.0) -> float:
     forecast = speeds.forecast(CPU, {}, typical_s=1.0, now_unix_s=at_s)
     assert forecast is not None
@@ -99,6 +112,27 @@ def test_one_success_redeems_a_node() -> None:
     assert success_of(speeds, "desk") > 0.8
 
 
+def test_a_task_that_fails_four_times_says_less_of_its_node_than_two_tasks_that_fail_once() -> None:
+    chances = {}
+    for name, tasks in {"one task": [4], "two tasks": [1, 1], "one attempt": [1]}.items():
+        speeds = NodeSpeeds()
+        repeated(speeds, *[True] * 20)
+        for attempts in tasks:
+            repeated(speeds, *[False] * attempts)
+        chances[name] = success_of(speeds, "desk")
+
+    assert chances["two tasks"] < chances["one task"] < chances["one attempt"]
+
+
+def test_tasks_that_need_a_second_attempt_cost_a_node_some_of_its_chances() -> None:
+    steady, unsteady = NodeSpeeds(), NodeSpeeds()
+    for _ in range(10):
+        repeated(steady, True)
+        repeated(unsteady, False, True)
+
+    assert 0.5 < success_of(unsteady, "desk") < success_of(steady, "desk") - 0.05
+
+
 def test_a_program_that_fails_everywhere_is_not_held_against_the_nodes() -> None:
     speeds = NodeSpeeds()
     for number in range(40):
@@ -109,17 +143,17 @@ def test_a_program_that_fails_everywhere_is_not_held_against_the_nodes() -> None
     assert all(success_of(speeds, f"node-{number}") > 0.7 for number in range(5))
 
 
-@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1e5)), max_size=60))
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1e5), st.integers(0, 100)), max_size=60), st.integers(0, 100))
 def test_chances_stay_within_zero_and_one_and_a_further_failure_never_raises_them(
-    attempts: list[tuple[bool, float]],
+    attempts: list[tuple[bool, float, int]], failed_before: int
 ) -> None:
     speeds, at_s = NodeSpeeds(), 0.0
     speeds.attempted(CPU, "desk", signature="w", succeeded=True, at_unix_s=0.0)
-    for succeeded, later_s in attempts:
+    for succeeded, later_s, failed in attempts:
         at_s += later_s
-        speeds.attempted(CPU, "desk", signature="w", succeeded=succeeded, at_unix_s=at_s)
+        speeds.attempted(CPU, "desk", signature="w", succeeded=succeeded, at_unix_s=at_s, failed_before=failed)
     before = success_of(speeds, "desk", at_s=at_s)
-    speeds.attempted(CPU, "desk", signature="w", succeeded=False, at_unix_s=at_s)
+    speeds.attempted(CPU, "desk", signature="w", succeeded=False, at_unix_s=at_s, failed_before=failed_before)
 
     assert 0.0 <= success_of(speeds, "desk", at_s=at_s) <= before + 1e-9 <= 1.0 + 1e-9
 

@@ -118,6 +118,44 @@ def test_success_rates_are_kept_by_device_type_and_by_node(encoder: HashingEncod
     assert maker.success_rate("GPU") is None
 
 
+def test_an_attempt_that_is_repeated_teaches_the_node_and_nothing_about_how_the_task_ends(
+    encoder: HashingEncoder, clock: StillClock
+) -> None:
+    maker, untaught = a_maker(encoder, clock), a_maker(encoder, clock)
+    decision = maker.decide("t1", Submission(description=ENCODE), FFMPEG)
+    maker.learn_attempt(a_task(decision, ENCODE), an_outcome(ending=Ending.SIGNAL, duration_s=500.0), FFMPEG)
+    later = maker.decide("t2", Submission(description=ENCODE), FFMPEG)
+
+    assert (maker.success_rate("desk"), maker.success_rate("VIDEO")) == (0.0, None)
+    assert maker.track_record().count == 0
+    assert later == untaught.decide("t2", Submission(description=ENCODE), FFMPEG)
+
+
+@pytest.mark.parametrize("ending", [Ending.CANCELLED, Ending.CANNOT_START])
+def test_an_attempt_that_says_nothing_teaches_nothing(
+    encoder: HashingEncoder, clock: StillClock, ending: Ending
+) -> None:
+    maker = a_maker(encoder, clock)
+    decision = maker.decide("t1", Submission(description=ENCODE))
+    maker.learn_attempt(a_task(decision, ENCODE), an_outcome(ending=ending))
+
+    assert maker.success_rate("desk") is None
+
+
+def test_the_very_next_decision_knows_a_failed_attempt(encoder: HashingEncoder, clock: StillClock) -> None:
+    fleet = FleetOf()
+    maker = a_maker(encoder, clock, fleet)
+    decision = maker.decide("t1", Submission(description=ENCODE), FFMPEG)
+    maker.learn_attempt(a_task(decision, ENCODE), an_outcome(ending=Ending.EXIT_CODE), FFMPEG)
+    maker.decide("t2", Submission(description=ENCODE), FFMPEG)
+    forecast = fleet.needs[-1].forecast
+
+    assert fleet.needs[0].forecast is None
+    assert forecast is not None
+    assert forecast.node_ids == ("desk",)
+    assert forecast.success[0] < forecast.elsewhere_success
+
+
 def everything_but_identity(decision: Decision) -> Decision:
     return replace(decision, task_id="", decided_at_unix_s=0.0)
 

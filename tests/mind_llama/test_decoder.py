@@ -27,7 +27,9 @@ class WrittenOut:
         self._file = safe_open(SHIPPED / WEIGHTS, framework="numpy")
 
     def __call__(self, tokens: list[int]) -> Array:
-        stream = self._matrix("model.embed_tokens")[tokens]
+        table = self._file.get_tensor("model.embed_tokens.q8")[tokens].astype(np.float64)
+        scale = self._file.get_tensor("model.embed_tokens.scale")[tokens].astype(np.float64)
+        stream = (table * scale[..., None]).reshape(len(tokens), -1)
         for layer in range(SHAPE["layers"]):
             prefix = f"model.layers.{layer}"
             flow = self._norm(stream, f"{prefix}.input_layernorm.weight")

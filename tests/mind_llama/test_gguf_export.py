@@ -37,7 +37,7 @@ def test_the_numbers_are_repacked_and_not_rounded_again(exported: Path) -> None:
     found = gguf.quants.dequantize(table.data, table.tensor_type)
 
     with safe_open(SHIPPED / WEIGHTS, framework="numpy") as weights:
-        ours = Vocabulary(weights.get_tensor("model.embed_tokens.q4"), weights.get_tensor("model.embed_tokens.scale"))
+        ours = Vocabulary(weights.get_tensor("model.embed_tokens.q8"), weights.get_tensor("model.embed_tokens.scale"))
     assert np.array_equal(found, ours.rows(np.arange(ours.size)))
 
 

@@ -143,3 +143,26 @@ async def test_a_node_keeps_its_performance_score_over_a_restart(tmp_path: Path)
 
     assert after["parts"]["attempts"] == 4
     assert after["score"] > before
+
+
+async def test_an_attempt_that_failed_counts_against_its_node_and_its_task_counts_once(tmp_path: Path) -> None:
+    """The same command twice, failing on its first attempt here and never there; then what is expected of a third."""
+    marks = {name: tmp_path / f"{name} was tried" for name in ("unsteady", "steady")}
+    marks["steady"].touch()
+    seen = {}
+    for name, mark in marks.items():
+        command = ["sh", "-c", 'test -e "$0" || { touch "$0"; exit 1; }', str(mark)]
+        work = Workload(kind="command", spec={"command": command})
+        settings = QUIET | {"retry.first_delay_s": 0.01}
+        async with Conductor.open(tmp_path / name, settings=settings) as conductor:
+            decision = await conductor.conduct_task("do next to nothing", workload=work)
+            task = await conductor.tasks.wait(TaskId(decision.task_id), timeout_s=60)
+            later = await conductor.tasks.preview(Submission(description="do next to nothing", workload=work))
+        known = [later.evidence[of] for of in ("device_successes", "device_failures", "estimate_runs")]
+        until_done_s = later.nodes[0].expected_s
+        assert until_done_s is not None
+        seen[name] = (task.attempt, known, later.duration_s.value / until_done_s)
+
+    assert seen["unsteady"][:2] == (2, [1.0, 0.0, 1])
+    assert seen["steady"][:2] == (1, [1.0, 0.0, 1])
+    assert seen["unsteady"][2] < seen["steady"][2] - 0.02, "the chance that an attempt succeeds on the node"

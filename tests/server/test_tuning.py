@@ -100,6 +100,23 @@ def test_the_version_stands_on_the_ledger_with_its_digest(taught: Any) -> None:
     assert eventually(recorded, "a sealed entry about the version") == [{"sha256": digest}]
 
 
+def test_whoever_asks_for_the_models_hears_of_the_version_for_as_long_as_it_takes_part(taught: Any) -> None:
+    server, *_ = taught
+    digest = dict(decide(server.client)["models"])["tuned mind 0001"]
+
+    def listed() -> list[str]:
+        said = server.client.post("/v1/talk", {"text": "list the models"}).expect(200)
+        assert not said["dropped"]
+        return [line for line in said["text"].splitlines() if "tuned" in line]
+
+    role = "adapts decisions to this installation"
+    assert listed() == [f"- tuned mind 0001: {role} (its checksum begins {digest[:12]})"]
+    server.client.post("/v1/mind/rollback", {}).expect(200)
+    assert listed() == []
+    server.client.post("/v1/mind/rollback", {"version": 1}).expect(200)
+    assert len(listed()) == 1
+
+
 def test_going_back_restores_the_decision_to_the_last_digit_and_forward_again(taught: Any) -> None:
     server, before, _ = taught
     tuned = decide(server.client)

@@ -6,13 +6,10 @@ receive it opened. Everything about tasks is in `tasks`, about the record in `le
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from conductor import __version__
-from conductor.adapters.sql.committer import GroupCommitter
-from conductor.adapters.workloads.registry import WorkloadRegistry
 from conductor.app.access import Access
 from conductor.app.attachments import Attachments
 from conductor.app.configuration import Configuration
@@ -24,8 +21,8 @@ from conductor.app.minds import ActiveModels
 from conductor.app.talk import Talk
 from conductor.app.tasks import Tasks
 from conductor.app.tuning import Tuning
+from conductor.app.vitals import Vitals
 from conductor.decisions.explain import explain
-from conductor.domain.clock import Clock
 from conductor.domain.decision import Decision
 from conductor.domain.errors import NotFound
 from conductor.domain.json import JsonObject, JsonValue
@@ -34,56 +31,28 @@ from conductor.domain.task import LOCAL_USER, Submission, Task, TaskId, UserId
 from conductor.domain.workload import Limits, Workload
 from conductor.fleet.performance import PerformanceBook
 from conductor.fleet.roster import Member, Roster
-from conductor.scheduling.dispatch import Dispatcher
-from conductor.scheduling.place import PlacementTable
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Conductor:
-    """One running installation."""
+    """One running installation; `Conductor.open` makes one."""
 
-    def __init__(
-        self,
-        *,
-        configuration: Configuration,
-        clock: Clock,
-        access: Access,
-        tasks: Tasks,
-        ledger: LedgerDesk,
-        models: ActiveModels,
-        metrics: Metrics,
-        dispatcher: Dispatcher,
-        committer: GroupCommitter,
-        registry: WorkloadRegistry,
-        roster: Roster,
-        performance: PerformanceBook,
-        placement: PlacementTable,
-        tasks_folder: Path,
-        talk: Talk,
-        tuning: Tuning,
-        correcting: Correcting,
-        mind_history: MindHistory,
-        attachments: Attachments,
-    ) -> None:
-        self.configuration = configuration
-        self.access = access
-        self.tasks = tasks
-        self.ledger = ledger
-        self.models = models
-        self.metrics = metrics
-        self.talk = talk
-        self.tuning = tuning
-        self.correcting = correcting
-        self.mind_history = mind_history
-        self.attachments = attachments
-        self._clock = clock
-        self._dispatcher = dispatcher
-        self._committer = committer
-        self._registry = registry
-        self._roster = roster
-        self._performance = performance
-        self._placement = placement
-        self._tasks_folder = tasks_folder
-        self._started_at_s = clock.monotonic_s()
+    configuration: Configuration
+    access: Access
+    tasks: Tasks
+    ledger: LedgerDesk
+    models: ActiveModels
+    metrics: Metrics
+    talk: Talk
+    tuning: Tuning
+    correcting: Correcting
+    mind_history: MindHistory
+    attachments: Attachments
+    # What only the methods below answer from.
+    vitals: Vitals
+    roster: Roster
+    performance: PerformanceBook
+    tasks_folder: Path
 
     @staticmethod
     @contextlib.asynccontextmanager
@@ -165,11 +134,11 @@ class Conductor:
 
     def default_limits(self) -> Limits:
         """The slice of a task that asks for none, as set now."""
-        return Limits(**self.configuration.settings.limits.model_dump())
+        return self.configuration.default_limits()
 
     def nodes(self) -> list[dict[str, Any]]:
         """Every machine with devices, latest reading and performance score."""
-        return [self._view(member) for member in self._roster.members()]
+        return [self._view(member) for member in self.roster.members()]
 
     def node(self, node_id: str) -> dict[str, Any]:
         """One machine.
@@ -177,11 +146,11 @@ class Conductor:
         Raises:
             NotFound: there is none with this id.
         """
-        return self._view(self._roster.member(NodeId(node_id)))
+        return self._view(self.roster.member(NodeId(node_id)))
 
     def output_file(self, task_id: TaskId, stream: str) -> Path | None:
         """The file of what a task printed on `stdout` or `stderr`; None when it printed nothing there."""
-        path = self._tasks_folder / task_id / stream
+        path = self.tasks_folder / task_id / stream
         return path if stream in ("stdout", "stderr") and path.is_file() else None
 
     def allowed_hosts(self) -> frozenset[str]:
@@ -194,21 +163,10 @@ class Conductor:
 
     def health(self) -> dict[str, Any]:
         """Whether everything works, and what does not."""
-        problems = [f"database: {failure}" for failure in [self._committer.failure] if failure]
-        problems += [f"ledger: {trouble}" for trouble in [self.ledger.trouble] if trouble]
-        problems += [trouble for trouble in [self.tuning.problem, self.models.problem] if trouble]
-        problems += [f"workload {name}: {reason}" for name, reason in self._registry.broken.items()]
-        return {
-            "status": "failing" if self._committer.failure or self.ledger.trouble else "ok",
-            "version": __version__,
-            "uptime_s": self._clock.monotonic_s() - self._started_at_s,
-            "tasks_waiting": self._dispatcher.waiting,
-            "tasks_running": self._dispatcher.running,
-            "problems": problems,
-        }
+        return self.vitals.report()
 
     def _view(self, member: Member) -> dict[str, Any]:
-        node, parts = member.node, self._performance.parts(member.node_id)
+        node, parts = member.node, self.performance.parts(member.node_id)
         devices = [asdict(device) | {"capabilities": sorted(device.capabilities)} for device in node.devices]
         return asdict(node) | {
             "devices": devices,

@@ -13,6 +13,7 @@ from conductor.app.settings.model import Settings
 from conductor.domain.clock import Clock
 from conductor.domain.errors import NotFound, SettingsError
 from conductor.domain.json import JsonValue
+from conductor.domain.workload import Limits
 
 Apply = Callable[[Settings], None]
 
@@ -38,6 +39,10 @@ class Configuration:
     def settings(self) -> Settings:
         """The values in effect now."""
         return self._live.current
+
+    def default_limits(self) -> Limits:
+        """The slice of a task that asks for none, as set now."""
+        return Limits(**self.settings.limits.model_dump())
 
     def on_change(self, apply: Apply) -> None:
         """Call `apply` with the settings in effect whenever something changed."""

@@ -22,13 +22,14 @@ from conductor.app.settings.model import Settings
 from conductor.app.settings.sources import Surroundings
 from conductor.decisions.completion import CompletionReader
 from conductor.decisions.converse.snapshot import ModelNow
-from conductor.decisions.ports import LanguageModel, Proposal
+from conductor.decisions.ports import Adjuster, LanguageModel, Proposal
 from conductor.domain.clock import Clock
 from conductor.domain.errors import ConductorError, ModelError, StorageError
 
 log = structlog.get_logger(__name__)
 
 _ROLE: Final = "takes part in decisions"
+_TUNED_ROLE: Final = "adapts decisions to this installation"
 #: Nothing is fetched while decisions wait, and nobody is told that a model is used.
 _OFFLINE: Final = {
     "HF_HUB_OFFLINE": "1",
@@ -86,16 +87,23 @@ class ActiveModels:
     def __init__(self, keeper: LedgerKeeper) -> None:
         self._keeper = keeper
         self._found: list[ModelNow] = []
+        self._tuned: list[ModelNow] = []
         self.problem = ""
 
     def now(self) -> tuple[ModelNow, ...]:
         """The models that take part."""
-        return tuple(self._found)
+        return (*self._found, *self._tuned)
 
     async def add(self, name: str, checksum: str, role: str) -> None:
         """Record that a model takes part from now on."""
         await self._keeper.record_model(name, checksum)
         self._found.append(ModelNow(name=name, sha256=checksum, role=role))
+
+    def use_tuned(self, version: Adjuster | None) -> None:
+        """Name the tuned version that takes part from now on; `app.tuning` recorded it."""
+        self._tuned = []
+        if version is not None:
+            self._tuned = [ModelNow(name=version.name, sha256=version.checksum, role=_TUNED_ROLE)]
 
     async def admit(self, mind: LanguageModel | None) -> LanguageModel | None:
         """Our own model only with the weights that the ledger names for its version; others when they have loaded.

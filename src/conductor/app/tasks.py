@@ -69,6 +69,7 @@ class Tasks:
         self._committer = committer
         self._live = live
         self._experiences = experiences
+        transitions.listen(self._on_queued, (TaskState.QUEUED,))
         self._profiles: dict[TaskId, WorkProfile] = {}
         #: Keys of tasks that are accepted but not durable yet, and so not in the archive.
         self._keys: dict[_Key, Task] = {}
@@ -248,6 +249,16 @@ class Tasks:
                 experience = self._maker.learn(task, task.outcome, profile)
                 if experience is not None:
                     self._experiences.remember(experience)
+
+    def _on_queued(self, task: Task, event: TaskEvent) -> None:
+        """An attempt that failed and is to be repeated teaches the decision maker something about its node.
+
+        Only then does the event tell an ending: a task is queued too when it is new, or when the server stopped during
+        an attempt, and then it may still carry the outcome of an earlier one.
+        """
+        profile = self._profiles.get(task.task_id)
+        if "ending" in event.detail and profile is not None and task.outcome is not None:
+            self._maker.learn_attempt(task, task.outcome, profile)
 
     async def _check(self, submission: Submission) -> _Checked:
         workload = submission.workload

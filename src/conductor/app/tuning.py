@@ -18,6 +18,7 @@ from conductor.adapters.mind_tuning.guard import Guard
 from conductor.adapters.mind_tuning.versions import SHIPPED, Version, Versions, name_of
 from conductor.adapters.sql.corrections import SqlCorrections
 from conductor.app.ledgering import LedgerKeeper
+from conductor.app.minds import ActiveModels
 from conductor.app.tuning_run import Material, Outcome, read_material, tune
 from conductor.decisions.labels import Label, gather_labels, missing, split
 from conductor.decisions.ports import ExperienceStore, TextEncoder
@@ -52,6 +53,7 @@ class Tuning:
         self,
         *,
         maker: DecisionMaker,
+        models: ActiveModels,
         encoder: TextEncoder,
         versions: Versions,
         corrections: SqlCorrections,
@@ -61,6 +63,7 @@ class Tuning:
         read_guard: Callable[[], Guard],
     ) -> None:
         self._maker = maker
+        self._models = models
         self._encoder = encoder
         self._versions = versions
         self._corrections = corrections
@@ -239,6 +242,7 @@ class Tuning:
     def _use(self, mind: TunedMind | None) -> None:
         self._in_use, self.problem = mind, None
         self._maker.retune(mind)
+        self._models.use_tuned(mind)
 
     def _check_idle(self) -> None:
         if self.job.state == "running":

@@ -1,8 +1,7 @@
 """Let any causal language model fill in the form, token by token, so that nothing but the form can come out.
 
-The form is written as one line of JSON. At each field the answers make a trie over the model's own tokens; the model
-is asked only where the trie branches, and its choice is normalised over the branches. Fixed text, and the rest of an
-answer once it is the only one left, cost no forward pass: they are read together with the next token that is needed.
+The form is written as one line of JSON. At each field the answers make a trie over the model's own tokens, which `trie`
+walks; fixed text, and the rest of an answer once it is the only one left, cost no forward pass.
 
 Probabilities. The product along the trie is exactly the distribution of a sampler under this grammar; all answers
 of `device` and `task_kind` are summed up, so they add to one. An answer of many tokens is not punished for them, as a
@@ -24,6 +23,7 @@ import numpy as np
 from conductor.decisions.form import ANSWERS, DEVICES, DURATIONS, KINDS, LONGEST_REASON
 from conductor.decisions.ports import FloatArray, Proposal, TokenModel, TokenSession
 from conductor.decisions.prompt import CLOSING, INSTRUCTIONS, LONGEST_DESCRIPTION, OPENING, quoted
+from conductor.decisions.trie import Tokens, likeliest, log_probabilities, log_softmax, shared
 from conductor.domain.errors import ModelError
 
 #: More tokens of a description are not read: on a processor, reading is what a decision by a foreign model waits for.
@@ -34,8 +34,6 @@ _LEAST_DESCRIPTION_TOKENS: Final = 32
 #: Candidates looked at for the next piece of the reason; if none fits the grammar, the sentence ends.
 _CANDIDATES: Final = 20
 _WITHOUT_CONTENT: Final = "N/A"
-
-Tokens = Sequence[int]
 
 
 class FormReader:
@@ -110,7 +108,7 @@ class FormReader:
             blank = self._line(_WITHOUT_CONTENT)
             blank.text = so_far
             self._bias[so_far] = blank.log_probabilities(field)
-        shares = np.exp(_log_softmax(line.log_probabilities(field) - self._bias[so_far]))
+        shares = np.exp(log_softmax(line.log_probabilities(field) - self._bias[so_far]))
         return np.asarray(shares, np.float32)
 
     def _line(self, text: str) -> "_Line":
@@ -174,17 +172,10 @@ class _Line:
     def choose(self, field: str) -> int:
         """Fill in the answer that is likeliest token by token."""
         paths = self._paths(field)
-        left = list(range(len(paths)))
-        while len(left) > 1:
-            depth = _branch([paths[index] for index in left])
-            path = paths[left[0]]
-            options = sorted({paths[index][depth] for index in left})
-            logits = self._session.extend(path[len(self._read) : depth], among=options)
-            self._read = path[:depth]
-            best = options[int(_usable(logits, options).argmax())]
-            left = [index for index in left if paths[index][depth] == best]
-        self.write(field, left[0])
-        return left[0]
+        chosen, read = likeliest(self._session, len(self._read), paths)
+        self._read = paths[chosen][:read]
+        self.write(field, chosen)
+        return chosen
 
     def sentence(self, longest: int) -> str:
         """Greedy text until the model closes the string, at most `longest` tokens."""
@@ -229,63 +220,6 @@ class _Line:
 
     def _with(self, field: str, answer: int) -> str:
         return f'{self.text}"{field}": {json.dumps(ANSWERS[field][answer])},'
-
-
-def log_probabilities(session: TokenSession, read: int, paths: Sequence[Tokens]) -> FloatArray:
-    """Log-probabilities of paths through their trie, normalised where it branches; float32 [paths].
-
-    Args:
-        session: has read the first `read` tokens, which all paths share, and at least one less than they share;
-            afterwards it has read all that they share.
-        read: how many those are.
-        paths: at least two; none may be a beginning of another.
-
-    Raises:
-        ModelError: a path is a beginning of another, or the model computes no usable numbers.
-    """
-    depth = _branch(paths)
-    options = sorted({path[depth] for path in paths})
-    logits = session.extend(paths[0][read:depth], among=options)
-    steps = _log_softmax(_usable(logits, options))
-    found = np.zeros(len(paths), np.float32)
-    for option, step in zip(options, steps, strict=True):
-        members = [index for index, path in enumerate(paths) if path[depth] == option]
-        found[members] = step
-        if len(members) > 1:
-            found[members] += log_probabilities(session.fork(), depth, [paths[index] for index in members])
-    return found
-
-
-def shared(paths: Sequence[Tokens]) -> int:
-    """How many tokens all paths begin with."""
-    return next(
-        (at for at, tokens in enumerate(zip(*paths, strict=False)) if len(set(tokens)) > 1), min(map(len, paths))
-    )
-
-
-def _branch(paths: Sequence[Tokens]) -> int:
-    depth = shared(paths)
-    if depth == min(map(len, paths)):
-        raise ModelError(
-            "the model's tokens cannot tell the answers of the form apart; choose a model whose tokenizer knows letters",
-            field="mind.model",
-        )
-    return depth
-
-
-def _usable(logits: FloatArray, options: Sequence[int]) -> FloatArray:
-    chosen = logits[list(options)]
-    if not np.isfinite(chosen).all():
-        raise ModelError(
-            "the model computes no usable numbers (infinite or not a number); its file may be damaged: fetch it again",
-            field="mind.model",
-        )
-    return chosen
-
-
-def _log_softmax(values: FloatArray) -> FloatArray:
-    shifted = values.astype(np.float64) - float(values.max())
-    return np.asarray(shifted - np.log(np.exp(shifted).sum()), np.float32)
 
 
 def _plain(text: str) -> bool:

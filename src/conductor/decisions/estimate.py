@@ -179,9 +179,29 @@ class Estimator:
             self._pace.observe(device, math.log(duration_s / predicted_s))
         workload.observe(_usable(sizes), duration_s, max(compute_units, _FEWEST_COMPUTE_UNITS), node_id)
 
-    def attempted(self, *, signature: str, device: DeviceType, node_id: str, succeeded: bool, at_unix_s: float) -> None:
-        """Learn from the end of one attempt, whichever it was, how reliable its node is."""
-        self._speeds.attempted(device, node_id, signature=signature, succeeded=succeeded, at_unix_s=at_unix_s)
+    def attempted(
+        self,
+        *,
+        signature: str,
+        device: DeviceType,
+        node_id: str,
+        succeeded: bool,
+        at_unix_s: float,
+        failed_before: int = 0,
+    ) -> None:
+        """Learn from the end of one attempt, whichever it was, how reliable its node is.
+
+        Args:
+            failed_before: how many earlier attempts of the same task failed.
+        """
+        self._speeds.attempted(
+            device,
+            node_id,
+            signature=signature,
+            succeeded=succeeded,
+            at_unix_s=at_unix_s,
+            failed_before=failed_before,
+        )
 
     def forecast(self, *, signature: str, device: DeviceType, typical_s: float, now_unix_s: float) -> Forecast | None:
         """What a task takes on each node that ran anything on this device type; None when none did.

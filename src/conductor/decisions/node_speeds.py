@@ -10,7 +10,10 @@ in other work is expected to be fast in new work, until that work itself was mea
 handed on too, because whoever chooses a node may want to try one that could be faster.
 
 Reliability. A node either works, and then fails one attempt in 1/q, or is broken and fails nearly all; `p_broken` is
-filtered by Bayes' rule, attempt by attempt. A failure says less about the node when the workload fails elsewhere too.
+filtered by Bayes' rule, attempt by attempt. A failure says less about the node when the workload fails elsewhere too,
+and when the same task failed before: after n failed attempts, its chances are believed to be 1/(n + 1) of those of other
+work like it, on any node. So a faulty task that is repeated again and again does not spoil the name of its node, and one
+that succeeds in the end clears it.
 Three failures in a row of work that used to succeed leave a node with less than a quarter of its chances; a broken node
 is believed repaired with a half-life of ten minutes, so that it is tried again, one task at first.
 
@@ -109,21 +112,33 @@ class NodeSpeeds:
                 nodes.effects[row] += weight * min(max(mean, -_FURTHEST), _FURTHEST)
                 nodes.weights[row] = max(nodes.weights[row] + weight, 0.0)
 
-    def attempted(self, device: DeviceType, node_id: str, *, signature: str, succeeded: bool, at_unix_s: float) -> None:
-        """Take the end of one attempt on a node."""
+    def attempted(
+        self,
+        device: DeviceType,
+        node_id: str,
+        *,
+        signature: str,
+        succeeded: bool,
+        at_unix_s: float,
+        failed_before: int = 0,
+    ) -> None:
+        """Take the end of one attempt on a node, of a task of which `failed_before` attempts failed already."""
         nodes = self._nodes.setdefault(device, _Nodes())
         row = nodes.row(node_id)
         work_succeeds = self._work.get(signature, _WORK_SUCCEEDS)
         before = float(self._broken_now(nodes, at_unix_s)[row])
         before += _BREAKS_PER_ATTEMPT * (1.0 - before)
-        fine = (1.0 - float(_fails(nodes)[row])) * work_succeeds
-        said_by_broken = 1.0 - _BROKEN_FAILS if succeeded else _BROKEN_FAILS
+        weight = 1.0 / (1 + failed_before)
+        fine = (1.0 - float(_fails(nodes)[row])) * work_succeeds * weight
+        lucky = (1.0 - _BROKEN_FAILS) * weight
+        said_by_broken = lucky if succeeded else 1.0 - lucky
         said_by_working = fine if succeeded else 1.0 - fine
         broken = before * said_by_broken / (before * said_by_broken + (1.0 - before) * said_by_working)
         nodes.p_broken[row], nodes.at_unix_s[row] = broken, max(at_unix_s, float(nodes.at_unix_s[row]))
-        nodes.failures[row] = nodes.failures[row] * _FADE + (not succeeded) * (1.0 - broken) * work_succeeds
-        nodes.attempts[row] = nodes.attempts[row] * _FADE + (1.0 - broken)
-        self._work[signature] = work_succeeds + _WORK_SHARE * (1.0 - broken) * (succeeded - work_succeeds)
+        counted, fade = (1.0 - broken) * weight, _FADE**weight
+        nodes.failures[row] = nodes.failures[row] * fade + (not succeeded) * counted * work_succeeds
+        nodes.attempts[row] = nodes.attempts[row] * fade + counted
+        self._work[signature] = work_succeeds + _WORK_SHARE * counted * (succeeded - work_succeeds)
         self._work.move_to_end(signature)
         if len(self._work) > _WORKLOADS:
             self._work.popitem(last=False)

@@ -1,10 +1,11 @@
 """Write our language model as a GGUF file that llama.cpp runs with the same weights.
 
-The 4-bit numbers are repacked, not rounded again: GGUF's Q4_0 and our blocks differ only in the order of their nibbles.
+The numbers are repacked, not rounded again: GGUF's Q4_0 differs from our blocks only in the order of nibbles, and the
+vocabulary's 8 bits are its Q8_0.
 llama.cpp rotates neighbouring channels where we rotate halves, so the rows of queries and keys change places. What the
 answer tokens stand for travels along under `conductor.form`, so that the file can be a mind again (`minds.gguf`).
 
-Source: GGUF specification 3 (ggml); Q4_0: `d * (q - 8)`, 16 bytes per block, low nibbles first.
+Source: GGUF specification 3 (ggml); Q4_0: `d * (q - 8)`, 16 bytes per block, low nibbles first; Q8_0: `d * q`.
 """
 
 import json
@@ -23,8 +24,6 @@ FORM_KEY: Final = "conductor.form"
 _WORD_START: Final = "\u2581"
 _NORMAL, _CONTROL, _UNUSED = 1, 3, 5
 _BLOCK: Final = 32
-#: Half-precision scale and 16 bytes of codes.
-_BLOCK_BYTES: Final = 18
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -56,6 +55,8 @@ def export_gguf(target: Path, folder: Path = SHIPPED) -> None:
     with safe_open(folder / WEIGHTS, framework="numpy") as weights:
         for name, values in _plain(weights, int(shape["layers"])):
             writer.add_tensor(name, values)
+        table = _blocks_of_8_bits(weights, "model.embed_tokens")
+        writer.add_tensor("token_embd.weight", table, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
         for name, packed in _packed(weights, shape):
             writer.add_tensor(name, packed, raw_dtype=gguf.GGMLQuantizationType.Q4_0)
     try:
@@ -136,7 +137,6 @@ def _plain(weights: Any, layers: int) -> Iterator[tuple[str, npt.NDArray[np.floa
 def _packed(weights: Any, shape: Any) -> Iterator[tuple[str, Bytes]]:
     heads, head_width = int(shape["heads"]), int(shape["head_width"])
     inner = int(shape["inner_width"])
-    yield "token_embd.weight", _blocks(weights, "model.embed_tokens")
     order = _neighbouring(heads, head_width)
     for layer in range(int(shape["layers"])):
         prefix = f"model.layers.{layer}"
@@ -164,4 +164,11 @@ def _blocks(weights: Any, name: str) -> Bytes:
     numbers = np.stack([codes & 15, codes >> 4], axis=-1).reshape(*codes.shape[:2], _BLOCK)
     halves = numbers[..., : _BLOCK // 2] | (numbers[..., _BLOCK // 2 :] << 4)
     packed = np.concatenate([np.ascontiguousarray(scales[..., None]).view(np.uint8), halves], axis=-1)
-    return np.ascontiguousarray(packed.reshape(len(codes), -1, _BLOCK_BYTES).reshape(len(codes), -1))
+    return np.ascontiguousarray(packed.reshape(len(codes), -1))
+
+
+def _blocks_of_8_bits(weights: Any, name: str) -> Bytes:
+    """uint8 [rows, blocks * 34] as Q8_0 stores a matrix."""
+    codes = weights.get_tensor(f"{name}.q8")  # [rows, blocks, 32]
+    scales = np.ascontiguousarray(weights.get_tensor(f"{name}.scale")[..., None]).view(np.uint8)
+    return np.ascontiguousarray(np.concatenate([scales, codes.view(np.uint8)], axis=-1).reshape(len(codes), -1))

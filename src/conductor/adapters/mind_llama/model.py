@@ -124,7 +124,7 @@ class OwnMind:
         session = InferenceSession(str(self._folder / GRAPH), options, providers=["CPUExecutionProvider"])
         with safe_open(self._folder / WEIGHTS, framework="numpy") as weights:
             vocabulary = Vocabulary(
-                weights.get_tensor("model.embed_tokens.q4"), weights.get_tensor("model.embed_tokens.scale")
+                weights.get_tensor("model.embed_tokens.q8"), weights.get_tensor("model.embed_tokens.scale")
             )
         decoder = Decoder(session, vocabulary, rope_theta=float(self._card.facts["rope_theta"]))
         form = parse_form(self.name, self._card.facts["form"])

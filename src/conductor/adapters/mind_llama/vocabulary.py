@@ -1,4 +1,4 @@
-"""The vocabulary table of the language model: rows of 4-bit numbers, read when they are needed.
+"""The vocabulary table of the language model: rows of 8-bit numbers, read when they are needed.
 
 A decision looks up a few dozen rows of 33,000, for what it reads and for the answers it weighs, so the table stays as it
 is stored. Format: `recipes/mind/quantise.py`.
@@ -16,11 +16,11 @@ class Vocabulary:
     """Embedding rows, which are also the output rows (tied).
 
     Args:
-        codes: uint8 [tokens, blocks, 16], two 4-bit numbers a byte, the earlier in the low half.
+        codes: int8 [tokens, blocks, 32].
         scales: float16 [tokens, blocks].
     """
 
-    def __init__(self, codes: npt.NDArray[np.uint8], scales: npt.NDArray[np.float16]) -> None:
+    def __init__(self, codes: npt.NDArray[np.int8], scales: npt.NDArray[np.float16]) -> None:
         self._codes = codes
         self._scales = scales
 
@@ -31,7 +31,6 @@ class Vocabulary:
 
     def rows(self, tokens: Sequence[int] | npt.NDArray[np.int64]) -> FloatArray:
         """float32 [tokens, width]."""
-        packed = self._codes[np.asarray(tokens)]  # [tokens, blocks, 16]
-        numbers = np.stack([packed & 15, packed >> 4], axis=-1).astype(np.float32) - 8.0
-        scaled = numbers.reshape(*packed.shape[:2], -1) * self._scales[np.asarray(tokens)][..., None]
-        return np.asarray(scaled.reshape(len(packed), -1), dtype=np.float32)
+        chosen = np.asarray(tokens)
+        scaled = self._codes[chosen].astype(np.float32) * self._scales[chosen].astype(np.float32)[..., None]
+        return scaled.reshape(len(chosen), -1)
