@@ -35,6 +35,8 @@ TRAINING_FILES = (
     "hard",
 )
 HOLDOUT_FILE = "holdout"
+#: More misleading texts by the writer of `hard`, which chose how encoder and language model are joined.
+ASIDE_FILE = "aside"
 #: Usual texts, and texts whose words mislead.
 JUDGE_FILES = ("judge", "traps")
 DEVICES = tuple(DeviceType)
@@ -104,6 +106,11 @@ def training_rows() -> list[Row]:
 def holdout_rows() -> list[Row]:
     """Rows that select and calibrate, written by someone who had not read the training rows."""
     return read_rows(DATA / f"{HOLDOUT_FILE}.jsonl")
+
+
+def aside_rows() -> list[Row]:
+    """Misleading rows that nothing is trained on; they help to choose how two models are joined."""
+    return read_rows(DATA / f"{ASIDE_FILE}.jsonl")
 
 
 def judge_rows() -> dict[str, list[Row]]:

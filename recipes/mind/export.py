@@ -27,7 +27,7 @@ from conductor.adapters.model_card import CARD
 from conductor.decisions.form import DEVICES, DURATIONS, KINDS, PRIORITIES, UNITS
 
 FIELDS: Final = ("device", "task_kind", "priority", "compute_units", "duration_s")
-_TYPES: Final = {"F32": 1, "U8": 2}
+_TYPES: Final = {"F32": 1, "U8": 2, "F16": 10}
 
 
 def _matrices(found: Rounded) -> dict[str, tuple[Tensor, Tensor]]:
@@ -55,10 +55,9 @@ def write_weights(found: Rounded, folder: Path) -> None:
     }
     for name, (weight, scale) in _matrices(found).items():
         tensors[f"{name}.q4"] = codes(weight, scale).numpy()
-        tensors[f"{name}.scale"] = scale.numpy()
+        tensors[f"{name}.scale"] = scale.numpy().astype(np.float16)
     scale = found.scales[VOCABULARY]
     tensors["model.embed_tokens.q8"] = codes_of_8_bits(found.model.model.embed_tokens.weight.detach(), scale).numpy()
-    # Read by our own code: half precision will do. The scales that the graph reads must be float32.
     tensors["model.embed_tokens.scale"] = scale.numpy().astype(np.float16)
     save_file(tensors, folder / WEIGHTS, metadata={"format": "q4: blocks of 32 around 8; q8: blocks of 32 around 0"})
     write_graph(folder / GRAPH, stored(folder / WEIGHTS), WEIGHTS)

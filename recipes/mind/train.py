@@ -21,7 +21,17 @@ from typing import Final
 import numpy as np
 import torch
 from recipes.encoder import train as encoder_recipe
-from recipes.encoder.data import DEVICES, KINDS, Row, file_digests, holdout_rows, judge_rows, targets, training_rows
+from recipes.encoder.data import (
+    DEVICES,
+    KINDS,
+    Row,
+    aside_rows,
+    file_digests,
+    holdout_rows,
+    judge_rows,
+    targets,
+    training_rows,
+)
 from recipes.encoder.evaluate import metrics
 from recipes.encoder.fit import CACHE, Ground, prepare
 from recipes.encoder.letters import fit_letters
@@ -261,11 +271,13 @@ def ship(ground: Ground, found: Rounded, model: LlamaForCausalLM, facts: Mapping
         "judge_unrounded": measured(model, ground, judged["judge"], "judge, unrounded"),
         "data_sha256": file_digests(),
     }
-    read = OnnxEncoder().encode([row.text for row in holdout])
+    chosen_by = [*holdout, *aside_rows()]
+    texts = [row.text for row in chosen_by]
+    device, _ = device_logits(found.model, ground, texts)
     joined = pooling(
-        torch.from_numpy(read.device_probabilities),
+        torch.from_numpy(OnnxEncoder().encode(texts).device_probabilities),
         (device / temperatures["device"]).softmax(1),
-        torch.from_numpy(truth.accept),
+        torch.from_numpy(targets(chosen_by).accept),
     )
     write_card(SHIPPED, card, ground.tokenizer, temperatures, joined)
 

@@ -19,6 +19,7 @@ async def test_our_own_mind_takes_part_and_is_recorded(tmp_path: Path) -> None:
     async with Conductor.open(tmp_path, settings=QUIET) as conductor:
         decision = await conductor.conduct_task(TEXT)
         names = [model.name for model in conductor.models.now()]
+        await conductor.ledger.receipt(1)  # waits until the entry is sealed
         entries = await conductor.ledger.entries(0, 20)
         recorded = [entry["body"]["sha256"] for entry in entries if entry["kind"] == "model"]
 

@@ -27,7 +27,8 @@ def listen(parts: Parts, conductor: Conductor) -> None:
 
 def _observe_performance(book: PerformanceBook, task: Task, event: TaskEvent) -> None:
     """Every attempt that ended tells something about its node, unless it took no time."""
-    ended = event.state in FINAL or (event.state is TaskState.QUEUED and task.attempt > 0)
+    # A task that goes back to the queue tells how its attempt ended; one that a restart puts there ran no attempt.
+    ended = event.state in FINAL or (event.state is TaskState.QUEUED and "ending" in event.detail)
     if ended and task.outcome is not None and task.outcome.duration_s and task.decision is not None:
         book.observe(
             NodeId(task.outcome.node_id),
