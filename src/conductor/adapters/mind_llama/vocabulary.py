@@ -33,4 +33,4 @@ class Vocabulary:
         """float32 [tokens, width]."""
         chosen = np.asarray(tokens)
         scaled = self._codes[chosen].astype(np.float32) * self._scales[chosen].astype(np.float32)[..., None]
-        return scaled.reshape(len(chosen), -1)
+        return np.asarray(scaled.reshape(len(chosen), -1), dtype=np.float32)

@@ -1,6 +1,7 @@
 """Follow one task in the terminal: its output as it comes, and a bar of elapsed against expected time."""
 
 import contextlib
+import io
 from typing import Any, NamedTuple
 
 from rich.console import Console, RenderableType
@@ -8,7 +9,7 @@ from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextCol
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from conductor.domain.errors import Conflict
+from conductor.domain.errors import Conflict, NotFound
 from conductor.domain.units import format_duration
 from conductor.faces.cli.client import Client
 
@@ -35,6 +36,8 @@ def follow(client: Client, task: dict[str, Any], console: Console | None, *, can
             for name, data in client.events(f"{path}/events"):
                 if screen is not None:
                     screen.show(name, data)
+            if screen is not None:
+                screen.catch_up(client, path)
         except KeyboardInterrupt:
             interrupted = True
             if cancel:
@@ -51,6 +54,7 @@ class _Screen:
         self._console = console
         self._expected_s = float(decision["duration_s"]["value"]) if decision else 0.0
         self._rest: dict[str, str] = {}
+        self._shown: set[str] = set()
         self._progress = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), _Elapsed(), console=console, transient=True
         )
@@ -80,8 +84,17 @@ class _Screen:
             self._progress.update(self._bar, description="Waiting to try again")
             self._console.print(f"{detail['message']}; again in {detail['retry_in_s']:.1f} s", style="yellow")
 
+    def catch_up(self, client: Client, path: str) -> None:
+        """Show what a task printed that had ended before anybody could watch it."""
+        for stream in {"stdout", "stderr"} - self._shown:
+            printed = io.BytesIO()
+            with contextlib.suppress(NotFound):  # it printed nothing there
+                client.copy(f"{path}/output/{stream}", printed)
+            self._output(stream, printed.getvalue().decode(errors="replace"))
+
     def _output(self, stream: str, text: str) -> None:
         """Whole lines only: the bar redraws the line it stands on. A lone carriage return ends a line too."""
+        self._shown.add(stream)
         lines = (self._rest.pop(stream, "") + text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
         for each in lines[:-1]:
             self._line(stream, each)
