@@ -16,7 +16,7 @@ import torch
 from recipes.mind.architecture import ROPE_THETA, answers
 from recipes.mind.graph import Stored, write_graph
 from recipes.mind.quantise import codes, codes_of_8_bits
-from recipes.mind.rounding import VOCABULARY, Rounded
+from recipes.mind.rounding import KEPT_IN_8_BITS, VOCABULARY, Rounded
 from recipes.mind.sequences import END, SEPARATOR
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
@@ -31,7 +31,7 @@ _TYPES: Final = {"F32": 1, "U8": 2, "F16": 10}
 
 
 def _matrices(found: Rounded) -> dict[str, tuple[Tensor, Tensor]]:
-    """Every 4-bit matrix under its stored name: [out, in] weights and [out, blocks] scales."""
+    """Every matrix under its stored name: [out, in] weights and [out, blocks] scales."""
     weights = dict(found.model.named_parameters())
 
     def joined(prefix: str, *names: str) -> tuple[Tensor, Tensor]:
@@ -54,12 +54,15 @@ def write_weights(found: Rounded, folder: Path) -> None:
         name: parameter.detach().float().numpy() for name, parameter in found.model.named_parameters() if "norm" in name
     }
     for name, (weight, scale) in _matrices(found).items():
-        tensors[f"{name}.q4"] = codes(weight, scale).numpy()
+        if name.endswith(KEPT_IN_8_BITS):
+            tensors[f"{name}.q8"] = codes_of_8_bits(weight, scale).numpy()
+        else:
+            tensors[f"{name}.q4"] = codes(weight, scale).numpy()
         tensors[f"{name}.scale"] = scale.numpy().astype(np.float16)
     scale = found.scales[VOCABULARY]
     tensors["model.embed_tokens.q8"] = codes_of_8_bits(found.model.model.embed_tokens.weight.detach(), scale).numpy()
     tensors["model.embed_tokens.scale"] = scale.numpy().astype(np.float16)
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "q4: blocks of 32 around 8; q8: blocks of 32 around 0"})
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "q4: blocks of 32 around 8; q8: blocks of 32 around 128"})
     write_graph(folder / GRAPH, stored(folder / WEIGHTS), WEIGHTS)
 
 
@@ -93,6 +96,7 @@ def write_card(
                 "duration_s": [seconds for seconds, _ in DURATIONS],
             },
             "separator": tokenizer.token_to_id(SEPARATOR),
+            "begin": tokenizer.token_to_id("[CLS]"),
             "end": END,
             "pooling": pooling,
             "temperatures": {name: round(value, 4) for name, value in temperatures.items()},

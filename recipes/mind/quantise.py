@@ -2,7 +2,8 @@
 
 4 bits: `scale * (q - 8)` with q in 0..15 (GGUF's Q4_0). The scale is chosen among a few near the classical one for the
 least squared error; the end of the range that the largest weight needs decides its sign, as in llama.cpp.
-8 bits: `scale * q` with q in -127..127 (GGUF's Q8_0). How weights get onto these grids is `rounding.py`.
+8 bits: `scale * (q - 128)` with q in 1..255 (GGUF's Q8_0, moved up by 128 so that it has no sign).
+How weights get onto these grids is `rounding.py`.
 """
 
 from typing import Final
@@ -42,13 +43,13 @@ def scales_of_8_bits(weight: Tensor) -> Tensor:
 
 def rounded_to_8_bits(weight: Tensor, scale: Tensor) -> Tensor:
     """The weights that 8-bit numbers stand for, in the shape of `weight`."""
-    return (codes_of_8_bits(weight, scale).float() * scale[..., None]).reshape(weight.shape)
+    return ((codes_of_8_bits(weight, scale).float() - 128) * scale[..., None]).reshape(weight.shape)
 
 
 def codes_of_8_bits(weight: Tensor, scale: Tensor) -> Tensor:
-    """int8 [rows, blocks, 32]."""
+    """uint8 [rows, blocks, 32]."""
     blocks = weight.reshape(weight.shape[0], -1, BLOCK)
-    return (blocks / _safe(scale)[..., None]).round().clamp(-127, 127).to(torch.int8)
+    return (blocks / _safe(scale)[..., None]).round().clamp(-127, 127).add(128).to(torch.uint8)
 
 
 def _codes(blocks: Tensor, scale: Tensor) -> Tensor:

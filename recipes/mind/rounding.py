@@ -1,9 +1,10 @@
-"""Round the network: matrices to 4 bits with error compensation, the vocabulary to 8.
+"""Round the network: matrices to 4 bits with error compensation; the vocabulary and what attention puts out to 8.
 
 Columns of a matrix are rounded one after the other, and what the rounding of one column does to the outputs is made good by
 those that follow, as far as the inputs seen on real texts allow. Layers are rounded in order, each on what the rounded
 layers before it put out. The vocabulary cannot be treated so (its input is a single one) and is read and answered with
-alike: it keeps 8 bits, as GGUF's own mixtures keep more for it.
+alike: it keeps 8 bits, as GGUF's own mixtures keep more for it. So does the output of attention, a fifteenth of the
+weights, where 4 bits cost most for their number.
 
 Last, the norms' gains, which stay in 32 bits, are trained for a moment to answer as the unrounded network does.
 
@@ -30,6 +31,7 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 _DAMPING: Final = 0.01
 _GAIN_RATE: Final = 5e-4
 VOCABULARY: Final = "model.embed_tokens.weight"
+KEPT_IN_8_BITS: Final = "self_attn.o_proj"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,14 @@ def round_at_once(model: LlamaForCausalLM) -> Rounded:
     """Every weight to its nearest number."""
     copied, scales = _with_rounded_vocabulary(model)
     for name, parameter in copied.named_parameters():
-        if parameter.dim() == 2 and name != VOCABULARY:
+        if parameter.dim() != 2 or name == VOCABULARY:
+            continue
+        if name.endswith(f"{KEPT_IN_8_BITS}.weight"):
+            weight, scales[name] = _to_8_bits(parameter)
+        else:
             scales[name] = scales_of(parameter)
-            parameter.copy_(rounded(parameter, scales[name]))
+            weight = rounded(parameter, scales[name])
+        parameter.copy_(weight)
     return Rounded(copied, scales)
 
 
@@ -68,7 +75,11 @@ def round_with_compensation(model: LlamaForCausalLM, ids: Tensor) -> Rounded:
         moments = _input_moments(layer, hidden, rotation, causal, real)
         for name, module in layer.named_modules():
             if isinstance(module, nn.Linear):
-                weight, scale = _compensated(module.weight, moments[name])
+                weight, scale = (
+                    _to_8_bits(module.weight)
+                    if name.endswith(KEPT_IN_8_BITS)
+                    else _compensated(module.weight, moments[name])
+                )
                 module.weight.copy_(weight)
                 scales[f"model.layers.{index}.{name}.weight"] = scale
         hidden = _through(layer, hidden, rotation, causal)
@@ -103,10 +114,14 @@ def tweak_norms(rounded_network: Rounded, teacher: LlamaForCausalLM, form: Answe
 
 def _with_rounded_vocabulary(model: LlamaForCausalLM) -> tuple[LlamaForCausalLM, dict[str, Tensor]]:
     copied = copy.deepcopy(model)
-    table = copied.model.embed_tokens.weight
-    scale = scales_of_8_bits(table)
-    table.copy_(rounded_to_8_bits(table, scale))
+    table, scale = _to_8_bits(copied.model.embed_tokens.weight)
+    copied.model.embed_tokens.weight.copy_(table)
     return copied, {VOCABULARY: scale}
+
+
+def _to_8_bits(weight: Tensor) -> tuple[Tensor, Tensor]:
+    scale = scales_of_8_bits(weight)
+    return rounded_to_8_bits(weight, scale), scale
 
 
 def _through(layer: LlamaDecoderLayer, hidden: Tensor, rotation: tuple[Tensor, Tensor], causal: Tensor) -> Tensor:

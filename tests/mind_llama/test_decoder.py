@@ -27,9 +27,7 @@ class WrittenOut:
         self._file = safe_open(SHIPPED / WEIGHTS, framework="numpy")
 
     def __call__(self, tokens: list[int]) -> Array:
-        table = self._file.get_tensor("model.embed_tokens.q8")[tokens].astype(np.float64)
-        scale = self._file.get_tensor("model.embed_tokens.scale")[tokens].astype(np.float64)
-        stream = (table * scale[..., None]).reshape(len(tokens), -1)
+        stream = self._matrix("model.embed_tokens")[tokens]
         for layer in range(SHAPE["layers"]):
             prefix = f"model.layers.{layer}"
             flow = self._norm(stream, f"{prefix}.input_layernorm.weight")
@@ -42,9 +40,13 @@ class WrittenOut:
         return self._norm(stream, "model.norm.weight")
 
     def _matrix(self, name: str) -> Array:
-        codes, scale = self._file.get_tensor(f"{name}.q4"), self._file.get_tensor(f"{name}.scale")
-        numbers = np.stack([codes & 15, codes >> 4], axis=-1).reshape(*codes.shape[:2], 32).astype(np.float64) - 8
-        return np.asarray((numbers * scale.astype(np.float64)[..., None]).reshape(len(codes), -1))
+        scale = self._file.get_tensor(f"{name}.scale")
+        if f"{name}.q8" in self._file.keys():  # noqa: SIM118 - safetensors' keys are a method, not a mapping
+            numbers = self._file.get_tensor(f"{name}.q8").astype(np.float64) - 128
+        else:
+            codes = self._file.get_tensor(f"{name}.q4")
+            numbers = np.stack([codes & 15, codes >> 4], axis=-1).reshape(*codes.shape[:2], 32).astype(np.float64) - 8
+        return np.asarray((numbers * scale.astype(np.float64)[..., None]).reshape(len(numbers), -1))
 
     def _norm(self, stream: Array, name: str) -> Array:
         scaled = stream / np.sqrt((stream**2).mean(axis=1, keepdims=True) + SHAPE["epsilon"])

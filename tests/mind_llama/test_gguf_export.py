@@ -52,13 +52,18 @@ def test_a_file_that_exists_is_not_overwritten(exported: Path) -> None:
         export_gguf(exported)
 
 
-def test_llama_cpp_takes_the_same_greedy_decisions(exported: Path, mind: OwnMind) -> None:
+@pytest.mark.parametrize(("float32", "alike"), [(True, 0.99), (False, 0.9)])
+def test_llama_cpp_takes_the_same_greedy_decisions(
+    tmp_path: Path, mind: OwnMind, *, float32: bool, alike: float
+) -> None:
     pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
     from conductor.adapters.minds.gguf import GgufModel
 
-    form = spoken_form(exported)
+    path = tmp_path / "mind.gguf"
+    export_gguf(path, float32=float32)
+    form = spoken_form(path)
     assert form is not None
-    theirs = SpokenMind(GgufModel(exported, available_bytes=2**33, key="of this test"), form).propose(TASKS)
+    theirs = SpokenMind(GgufModel(path, available_bytes=2**33, key="of this test"), form).propose(TASKS)
 
     ours = mind.propose(TASKS)
 
@@ -66,6 +71,6 @@ def test_llama_cpp_takes_the_same_greedy_decisions(exported: Path, mind: OwnMind
         shares = proposal.device_probabilities
         return max(shares, key=shares.get), proposal.task_kind
 
-    differing = [text for text, a, b in zip(TASKS, ours, theirs, strict=True) if decided(a) != decided(b)]
-    # llama.cpp rounds activations to 8 bits: a tie may fall the other way, and nothing else may.
-    assert len(differing) <= len(TASKS) // 100, differing
+    same = [decided(a) == decided(b) for a, b in zip(ours, theirs, strict=True)]
+    # Many of these texts are nonsense, on purpose: with 4-bit weights llama.cpp rounds activations too, and ties fall.
+    assert sum(same) >= alike * len(TASKS), [text for text, equal in zip(TASKS, same, strict=True) if not equal]

@@ -5,12 +5,12 @@ from pathlib import Path
 from conductor.adapters.mind_llama.gguf_export import export_gguf
 
 
-def export_own_mind(target: Path) -> int:
-    """Write the GGUF file and return its size in bytes.
+def export_own_mind(target: Path, *, float32: bool) -> int:
+    """Write the GGUF file, its numbers in full where that is asked for, and return its size in bytes.
 
     Raises:
         ModelError: the package `gguf` is missing, or the file exists already.
         StorageError: the model's files are missing or damaged, or the file cannot be written.
     """
-    export_gguf(target)
+    export_gguf(target, float32=float32)
     return target.stat().st_size

@@ -1,7 +1,7 @@
 """Write our language model as a GGUF file that llama.cpp runs with the same weights.
 
-The numbers are repacked, not rounded again: GGUF's Q4_0 differs from our blocks only in the order of nibbles, and the
-vocabulary's 8 bits are its Q8_0.
+The numbers are repacked, not rounded again: GGUF's Q4_0 differs from our blocks only in the order of nibbles, and what
+is stored in 8 bits is its Q8_0 with a sign.
 llama.cpp rotates neighbouring channels where we rotate halves, so the rows of queries and keys change places. What the
 answer tokens stand for travels along under `conductor.form`, so that the file can be a mind again (`minds.gguf`).
 
@@ -28,8 +28,12 @@ _BLOCK: Final = 32
 Bytes = npt.NDArray[np.uint8]
 
 
-def export_gguf(target: Path, folder: Path = SHIPPED) -> None:
+def export_gguf(target: Path, folder: Path = SHIPPED, *, float32: bool = False) -> None:
     """Write the model in `folder` to `target`.
+
+    Args:
+        float32: write out every number in full, five times the size. llama.cpp multiplies 4-bit weights with activations
+            rounded to 8 bits, which flips close calls; with float32 weights it decides as we do.
 
     Raises:
         ModelError: the package `gguf` is missing, or the file exists already.
@@ -49,16 +53,16 @@ def export_gguf(target: Path, folder: Path = SHIPPED) -> None:
         raise ModelError(f"{target} exists already; choose another name or remove it", field="target")
     shape = card.facts["architecture"]
     writer = gguf.GGUFWriter(target, "llama")
-    _describe(writer, card.name, shape, float(card.facts["rope_theta"]))
+    _describe(writer, card.name, shape, float(card.facts["rope_theta"]), file_type=0 if float32 else 2)
     writer.add_string(FORM_KEY, json.dumps(card.facts["form"]))
     _vocabulary(writer, json.loads((folder / TOKENIZER).read_text(encoding="utf-8")), card.facts["form"])
     with safe_open(folder / WEIGHTS, framework="numpy") as weights:
         for name, values in _plain(weights, int(shape["layers"])):
             writer.add_tensor(name, values)
-        table = _blocks_of_8_bits(weights, "model.embed_tokens")
-        writer.add_tensor("token_embd.weight", table, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+        for name, wide in _wide(weights, int(shape["layers"])):
+            _add(writer, name, wide, gguf.GGMLQuantizationType.Q8_0, float32=float32)
         for name, packed in _packed(weights, shape):
-            writer.add_tensor(name, packed, raw_dtype=gguf.GGMLQuantizationType.Q4_0)
+            _add(writer, name, packed, gguf.GGMLQuantizationType.Q4_0, float32=float32)
     try:
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
@@ -68,7 +72,16 @@ def export_gguf(target: Path, folder: Path = SHIPPED) -> None:
         raise StorageError(f"{target} cannot be written ({refused}); choose another place") from refused
 
 
-def _describe(writer: Any, name: str, shape: Any, rope_theta: float) -> None:
+def _add(writer: Any, name: str, packed: Bytes, kind: Any, *, float32: bool) -> None:
+    import gguf
+
+    if float32:
+        writer.add_tensor(name, gguf.quants.dequantize(packed, kind))
+    else:
+        writer.add_tensor(name, packed, raw_dtype=kind)
+
+
+def _describe(writer: Any, name: str, shape: Any, rope_theta: float, *, file_type: int) -> None:
     writer.add_name(name)
     writer.add_license("apache-2.0")
     writer.add_context_length(int(shape["context"]))
@@ -82,7 +95,7 @@ def _describe(writer: Any, name: str, shape: Any, rope_theta: float) -> None:
     writer.add_rope_dimension_count(int(shape["head_width"]))
     writer.add_rope_freq_base(rope_theta)
     writer.add_layer_norm_rms_eps(float(shape["epsilon"]))
-    writer.add_file_type(2)  # mostly Q4_0
+    writer.add_file_type(file_type)  # 0 all float32, 2 mostly Q4_0
 
 
 def _vocabulary(writer: Any, tokenizer: dict[str, Any], form: dict[str, Any]) -> None:
@@ -134,6 +147,16 @@ def _plain(weights: Any, layers: int) -> Iterator[tuple[str, npt.NDArray[np.floa
         yield f"blk.{layer}.ffn_norm.weight", weights.get_tensor(f"{prefix}.post_attention_layernorm.weight")
 
 
+def _wide(weights: Any, layers: int) -> Iterator[tuple[str, Bytes]]:
+    """What is stored in 8 bits."""
+    yield "token_embd.weight", _blocks_of_8_bits(weights, "model.embed_tokens")
+    for layer in range(layers):
+        yield (
+            f"blk.{layer}.attn_output.weight",
+            _blocks_of_8_bits(weights, f"model.layers.{layer}.self_attn.o_proj"),
+        )
+
+
 def _packed(weights: Any, shape: Any) -> Iterator[tuple[str, Bytes]]:
     heads, head_width = int(shape["heads"]), int(shape["head_width"])
     inner = int(shape["inner_width"])
@@ -144,7 +167,6 @@ def _packed(weights: Any, shape: Any) -> Iterator[tuple[str, Bytes]]:
         yield f"blk.{layer}.attn_q.weight", query[order]
         yield f"blk.{layer}.attn_k.weight", key[order]
         yield f"blk.{layer}.attn_v.weight", value
-        yield f"blk.{layer}.attn_output.weight", _blocks(weights, f"{prefix}.self_attn.o_proj")
         gate, up = np.split(_blocks(weights, f"{prefix}.mlp.gate_up_proj"), [inner])
         yield f"blk.{layer}.ffn_gate.weight", gate
         yield f"blk.{layer}.ffn_up.weight", up
@@ -171,4 +193,4 @@ def _blocks_of_8_bits(weights: Any, name: str) -> Bytes:
     """uint8 [rows, blocks * 34] as Q8_0 stores a matrix."""
     codes = weights.get_tensor(f"{name}.q8")  # [rows, blocks, 32]
     scales = np.ascontiguousarray(weights.get_tensor(f"{name}.scale")[..., None]).view(np.uint8)
-    return np.ascontiguousarray(np.concatenate([scales, codes.view(np.uint8)], axis=-1).reshape(len(codes), -1))
+    return np.ascontiguousarray(np.concatenate([scales, codes ^ 0x80], axis=-1).reshape(len(codes), -1))

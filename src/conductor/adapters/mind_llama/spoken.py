@@ -49,6 +49,7 @@ class SpokenMind:
         self.checksum = model.checksum
         self._model = model
         self._form: Form = parse_form(model.name, form)
+        self._begin = int(form["begin"])
         self._lock = threading.Lock()
 
     def prepare(self) -> None:
@@ -62,7 +63,7 @@ class SpokenMind:
     def _filled(self, text: str) -> Filled:
         """One forward pass per field."""
         tongue = self._form.tongue
-        unread = [*self._model.tokens(text, start=True)[: TEXT_TOKENS - 1], tongue.end]
+        unread = [self._begin, *self._model.tokens(text, start=False)[: TEXT_TOKENS - 2], tongue.end]
         session = self._model.open()
         columns: list[npt.NDArray[np.float64]] = []
         for answers, temperature in zip(tongue.fields, self._form.temperatures, strict=True):

@@ -16,11 +16,11 @@ class Vocabulary:
     """Embedding rows, which are also the output rows (tied).
 
     Args:
-        codes: int8 [tokens, blocks, 32].
+        codes: uint8 [tokens, blocks, 32], 128 stands for zero.
         scales: float16 [tokens, blocks].
     """
 
-    def __init__(self, codes: npt.NDArray[np.int8], scales: npt.NDArray[np.float16]) -> None:
+    def __init__(self, codes: npt.NDArray[np.uint8], scales: npt.NDArray[np.float16]) -> None:
         self._codes = codes
         self._scales = scales
 
@@ -32,5 +32,5 @@ class Vocabulary:
     def rows(self, tokens: Sequence[int] | npt.NDArray[np.int64]) -> FloatArray:
         """float32 [tokens, width]."""
         chosen = np.asarray(tokens)
-        scaled = self._codes[chosen].astype(np.float32) * self._scales[chosen].astype(np.float32)[..., None]
+        scaled = (self._codes[chosen].astype(np.float32) - 128) * self._scales[chosen].astype(np.float32)[..., None]
         return np.asarray(scaled.reshape(len(chosen), -1), dtype=np.float32)

@@ -38,6 +38,9 @@ def list_models(
 def export(
     context: typer.Context,
     target: Annotated[Path, typer.Argument(help="The file to write; it must not exist.")],
+    float32: Annotated[
+        bool, typer.Option("--float32", help="Numbers in full: five times the size, the very same decisions.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write our own language model as a GGUF file, with the same 4-bit weights, for llama.cpp and its kin."""
@@ -45,7 +48,7 @@ def export(
 
     here = contexts.of(context)
     with here.notes.status("Writing …"):
-        size_bytes = export_own_mind(target)
+        size_bytes = export_own_mind(target, float32=float32)
     if as_json:
         printing.print_json({"file": str(target), "size_bytes": size_bytes})
     else:
