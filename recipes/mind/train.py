@@ -146,6 +146,8 @@ def temperature(logits: Tensor, accepted: Tensor) -> float:
 def pooling(encoder: Tensor, mind: Tensor, accepted: Tensor) -> dict[str, float]:
     """How much the two beliefs count together: least log loss among what is right at least as often as either alone.
 
+    The weights add up to one: both parts are calibrated, and so is their mean then, on easy texts and on hard ones.
+
     Args:
         encoder, mind: float [texts, devices], calibrated probabilities.
         accepted: float [texts, devices], one where a device is accepted.
@@ -157,12 +159,11 @@ def pooling(encoder: Tensor, mind: Tensor, accepted: Tensor) -> dict[str, float]
     least = max(right(encoder), right(mind)) - 1e-6
     logs = [probabilities.clamp(min=1e-4).log() for probabilities in (encoder, mind)]
     best, best_loss = {"encoder": 1.0, "language_model": 0.0}, math.inf
-    for first in np.linspace(0.2, 1.0, 17):
-        for second in np.linspace(0.0, 1.0, 21):
-            joined = (first * logs[0] + second * logs[1]).softmax(1)
-            loss = -(joined * accepted).sum(1).clamp(min=1e-6).log().mean().item()
-            if loss < best_loss and right(joined) >= least:
-                best, best_loss = {"encoder": round(float(first), 3), "language_model": round(float(second), 3)}, loss
+    for share in np.linspace(0.0, 0.5, 21):
+        joined = ((1 - share) * logs[0] + share * logs[1]).softmax(1)
+        loss = -(joined * accepted).sum(1).clamp(min=1e-6).log().mean().item()
+        if loss < best_loss and right(joined) >= least:
+            best, best_loss = {"encoder": round(1 - float(share), 3), "language_model": round(float(share), 3)}, loss
     print("pooling", best, "log loss", round(best_loss, 4), flush=True)
     return best
 

@@ -1,8 +1,8 @@
 """Join what the encoder and a language model believe about the device into one distribution.
 
-A logarithmic opinion pool: `p ∝ encoder^a · language_model^b`. Both read the same words, so their errors are related and
-the weights, chosen on labelled texts that neither was trained on, add up to little more than one; a mean of probabilities
-was measured too and does no better (docs/lab-log.md). A zero of either part is softened first: no single part may veto.
+A logarithmic opinion pool: `p ∝ encoder^a · language_model^b`. Both read the same words, so their errors are related; the
+weights add up to one, so that two calibrated parts give a calibrated whole, and were chosen on labelled texts that neither
+was trained on (docs/lab-log.md). A zero of either part is softened first: no single part may veto.
 
 Source: Heskes 1998, "Selecting weighting factors in logarithmic opinion pools", NIPS 10.
 """
