@@ -11,7 +11,7 @@ from conductor.adapters.mind_llama.gguf_export import export_gguf
 from conductor.adapters.mind_llama.model import SHIPPED, WEIGHTS, OwnMind
 from conductor.adapters.mind_llama.spoken import SpokenMind, spoken_form
 from conductor.adapters.mind_llama.vocabulary import Vocabulary
-from conductor.domain.errors import ModelError
+from conductor.domain.errors import InvalidInput
 
 gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
 
@@ -48,7 +48,7 @@ def test_the_file_says_which_form_it_speaks(exported: Path) -> None:
 
 
 def test_a_file_that_exists_is_not_overwritten(exported: Path) -> None:
-    with pytest.raises(ModelError, match="exists already"):
+    with pytest.raises(InvalidInput, match="exists already"):
         export_gguf(exported)
 
 

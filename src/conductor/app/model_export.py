@@ -9,7 +9,8 @@ def export_own_mind(target: Path, *, float32: bool) -> int:
     """Write the GGUF file, its numbers in full where that is asked for, and return its size in bytes.
 
     Raises:
-        ModelError: the package `gguf` is missing, or the file exists already.
+        ModelError: the package `gguf` is missing.
+        InvalidInput: the file exists already.
         StorageError: the model's files are missing or damaged, or the file cannot be written.
     """
     export_gguf(target, float32=float32)

@@ -33,6 +33,8 @@ KIND_WORDS: Final = MappingProxyType(
         TaskKind.GENERAL: "general work",
     }
 )
+#: How the note begins that says why there was no language model (`analyse`).
+ABSENT: Final = "the language model did not take part"
 #: From this certainty on a choice is called clear, below the other it is called close.
 _CLEAR, _CLOSE = 0.85, 0.2
 
@@ -92,7 +94,8 @@ def _language_model(decision: Decision) -> str:
     """What the language model points at; its own sentence where it wrote one that holds."""
     said = decision.evidence.get("language_model")
     if not isinstance(said, Mapping):
-        return ""
+        absent = [note for note in strings(decision.evidence, "notes") if note.startswith(ABSENT)]
+        return f"{absent[0][0].upper()}{absent[0][1:].rstrip('.')}." if absent else ""
     cues, device = _quoted(strings(said, "cues")), str(said.get("device"))
     reason = str(said.get("reason") or "")
     if device != decision.device:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from conductor.adapters.mind_llama.model import SHIPPED, TOKENIZER, WEIGHTS
 from conductor.adapters.model_card import read_card, verify
-from conductor.domain.errors import ModelError, StorageError
+from conductor.domain.errors import InvalidInput, ModelError, StorageError
 
 FORM_KEY: Final = "conductor.form"
 _WORD_START: Final = "\u2581"
@@ -36,7 +36,8 @@ def export_gguf(target: Path, folder: Path = SHIPPED, *, float32: bool = False) 
             rounded to 8 bits, which flips close calls; with float32 weights it decides as we do.
 
     Raises:
-        ModelError: the package `gguf` is missing, or the file exists already.
+        ModelError: the package `gguf` is missing.
+        InvalidInput: the file exists already.
         StorageError: the model's files are missing or damaged, or the target cannot be written.
     """
     try:
@@ -50,7 +51,7 @@ def export_gguf(target: Path, folder: Path = SHIPPED, *, float32: bool = False) 
     card = read_card(folder, (WEIGHTS, TOKENIZER))
     verify(folder, card)
     if target.exists():
-        raise ModelError(f"{target} exists already; choose another name or remove it", field="target")
+        raise InvalidInput(f"{target} exists already; choose another name or remove it", field="target")
     shape = card.facts["architecture"]
     writer = gguf.GGUFWriter(target, "llama")
     _describe(writer, card.name, shape, float(card.facts["rope_theta"]), file_type=0 if float32 else 2)

@@ -31,6 +31,8 @@ _RUN: Final = re.compile(
     r"ejecuta|lance)\b",
     re.IGNORECASE,
 )
+#: "schedule this: …", whatever the work is; an appointment would be scheduled with an article.
+_ORDER: Final = re.compile(r"^\W*(?:please )?(?:schedule|queue|submit|run) (?:this|the following|it)\b", re.IGNORECASE)
 _SHORT: Final = 80
 
 
@@ -49,6 +51,8 @@ def choose_intent(text: str, shares: Mapping[Intent, float], *, decision_spoken_
         if max(shares, key=shares.__getitem__) in (Intent.OFF_TOPIC, Intent.SCHEDULE_TASK):
             return Intent.STATUS  # somebody who names a task and nothing else wants to know about it
     if command_in(text) and _RUN.search(text[:300]):
+        return Intent.SCHEDULE_TASK
+    if _ORDER.search(text[:300]) and max(shares, key=shares.__getitem__) is Intent.OFF_TOPIC:
         return Intent.SCHEDULE_TASK
     return max(shares, key=shares.__getitem__)
 

@@ -20,6 +20,7 @@ _HELP: Final = (
     "(put commands between backticks) or cancel it: a plan is shown first, and y or n answers it.\n"
     "/help shows this, /quit or Ctrl-D ends."
 )
+_FAREWELLS: Final = frozenset({"/quit", "/exit", "quit", "exit", "bye", "goodbye", "q"})
 _PROMPT: Final = "you> "
 
 
@@ -82,7 +83,7 @@ def _converse(here: contexts.Context, client: Client) -> None:
     for line in _lines():
         if not line.strip():
             continue
-        if line.strip() in ("/quit", "/exit"):
+        if line.strip(" .!").casefold() in _FAREWELLS:
             return
         if line.strip() == "/help":
             here.console.print(Text(_HELP))

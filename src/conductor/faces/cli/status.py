@@ -30,7 +30,7 @@ def status(
         f"{health['tasks_running']} running, {health['tasks_waiting']} waiting."
     )
     for problem in health["problems"]:
-        here.console.print(problem, style="red")
+        here.console.print(problem, style="red", markup=False)
 
 
 def login(context: typer.Context) -> None:
