@@ -29,7 +29,7 @@ from conductor.domain.task import Submission
 
 TEXTS: Final = 300
 COLD_RUNS: Final = 5
-MEDIAN: Final = Goal("at most", 50)
+MEDIAN: Final = Goal("below", 50)
 _VERBS: Final = ("transcode", "fine-tune", "resize", "resample", "detect people in", "back up", "simulate", "render")
 _THINGS: Final = (
     "the interviews of May",
