@@ -77,7 +77,7 @@ def test_the_graph_computes_the_llama_of_the_papers(decoder: Decoder) -> None:
     expected = WrittenOut()(tokens)[-1]
     found = decoder.begin(1).extend([tokens])[0]
 
-    assert np.linalg.norm(found - expected) <= 1e-4 * np.linalg.norm(expected)
+    assert np.linalg.norm(found - expected) <= 5e-3 * np.linalg.norm(expected)
 
 
 def test_reading_in_pieces_gives_what_reading_at_once_gives(decoder: Decoder) -> None:
@@ -87,7 +87,7 @@ def test_reading_in_pieces_gives_what_reading_at_once_gives(decoder: Decoder) ->
     pieces.extend([tokens[:3]])
     pieces.extend([tokens[3:4]])
 
-    assert np.allclose(pieces.extend([tokens[4:]]), decoder.begin(1).extend([tokens]), atol=1e-4)
+    assert np.allclose(pieces.extend([tokens[4:]]), decoder.begin(1).extend([tokens]), atol=1e-2)
 
 
 def test_a_row_does_not_depend_on_its_company(decoder: Decoder) -> None:
@@ -99,8 +99,8 @@ def test_a_row_does_not_depend_on_its_company(decoder: Decoder) -> None:
     third = together.extend([[], [5555]])
 
     alone_short, alone_long = decoder.begin(1), decoder.begin(1)
-    assert np.allclose(first[0], alone_short.extend([short])[0], atol=1e-4)
-    assert np.allclose(second[0], alone_short.extend([[7777, 8888]])[0], atol=1e-4)
-    assert np.allclose(first[1], alone_long.extend([long])[0], atol=1e-4)
+    assert np.allclose(first[0], alone_short.extend([short])[0], atol=1e-2)
+    assert np.allclose(second[0], alone_short.extend([[7777, 8888]])[0], atol=1e-2)
+    assert np.allclose(first[1], alone_long.extend([long])[0], atol=1e-2)
     alone_long.extend([[6666]])
-    assert np.allclose(third[1], alone_long.extend([[5555]])[0], atol=1e-4)
+    assert np.allclose(third[1], alone_long.extend([[5555]])[0], atol=1e-2)
