@@ -35,7 +35,7 @@ TRAINING_FILES = (
     "hard",
 )
 HOLDOUT_FILE = "holdout"
-#: More misleading texts by the writer of `hard`, which chose how encoder and language model are joined.
+#: More misleading texts by the writer of `hard`; with those below it chose how encoder and language model are joined.
 ASIDE_FILE = "aside"
 #: Usual texts, and texts whose words mislead.
 JUDGE_FILES = ("judge", "traps")

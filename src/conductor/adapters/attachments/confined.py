@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from dataclasses import replace
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -29,7 +30,6 @@ _LIMITS: Final = Limits(
 )
 #: More would take the machine from the tasks.
 _AT_ONCE: Final = 2
-_reading: Final = TypeAdapter(Reading)
 
 
 class ConfinedReader:
@@ -80,9 +80,14 @@ class ConfinedReader:
 def _parsed(answer: bytes, headers: Reading) -> Reading:
     """The worker's answer. It is foreign data: what the headers say is believed over it."""
     try:
-        found = _reading.validate_json(answer)
+        found = _readings().validate_json(answer)
         check_plain(dict(found.facts), field="facts", depth=4)
     except (ValidationError, InvalidInput):
         return headers.with_note("its content was not measured: the decoder's answer made no sense")
     sizes = {name: size for name, size in found.sizes.items() if 0 < size < float("inf")}
     return replace(found, media_type=headers.media_type, medium=headers.medium, sizes={**sizes, **headers.sizes})
+
+
+@cache
+def _readings() -> TypeAdapter[Reading]:
+    return TypeAdapter(Reading)  # built at the first file, not at every start

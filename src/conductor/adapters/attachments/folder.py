@@ -13,6 +13,7 @@ import tempfile
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -26,7 +27,6 @@ from conductor.domain.errors import InvalidInput, NotFound, StorageError
 from conductor.domain.task import UserId
 
 _ID: Final = re.compile(r"[0-9a-f]{64}")
-_attachment: Final = TypeAdapter(Attachment)
 
 
 class Incoming:
@@ -148,7 +148,7 @@ class AttachmentFolder:
                     field="attachments",
                 )
             try:
-                found = _attachment.validate_json(record.read_bytes())
+                found = _attachments().validate_json(record.read_bytes())
                 os.utime(record, (now_unix_s, now_unix_s))
             except (OSError, ValidationError) as damaged:
                 raise StorageError(f"the record {record} cannot be read; remove it and attach again") from damaged
@@ -203,3 +203,8 @@ def too_large(size_bytes: int, most_bytes: int) -> InvalidInput:
         field="attachments",
         details={"most_bytes": most_bytes},
     )
+
+
+@cache
+def _attachments() -> TypeAdapter[Attachment]:
+    return TypeAdapter(Attachment)  # built at the first file, not at every start

@@ -4,6 +4,7 @@ What was opened is closed by the `undo` that every part registers with when it o
 before all of that.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -19,6 +20,7 @@ from conductor.app.compose.record import open_record
 from conductor.app.compose.use_cases import build_conductor
 from conductor.app.conductor import Conductor
 from conductor.app.installation import Installation
+from conductor.domain.errors import StorageError
 
 
 @contextlib.asynccontextmanager
@@ -36,9 +38,13 @@ async def running(
         Conflict: another process uses the installation.
         SettingsError, StorageError, LedgerError: it cannot start; the message says why and what to do.
     """
+    encoder = OnnxEncoder()
     async with contextlib.AsyncExitStack() as undo:
+        # Reading and checking the weights takes as long as the database and the machine together: beside them.
+        reading = asyncio.get_running_loop().run_in_executor(None, _read, encoder)
+        undo.push_async_callback(asyncio.wait, [reading])
         foundation = await lay_foundation(installation, undo)
-        parts = await _parts(foundation, undo)
+        parts = await _parts(foundation, undo, encoder)
         conductor = build_conductor(parts)
         listen(parts, conductor)
         await undo.enter_async_context(at_work(parts, conductor, dispatch=dispatch))
@@ -47,10 +53,14 @@ async def running(
         yield conductor
 
 
-async def _parts(foundation: Foundation, undo: contextlib.AsyncExitStack) -> Parts:
+async def _parts(foundation: Foundation, undo: contextlib.AsyncExitStack, encoder: OnnxEncoder) -> Parts:
     fleet = await find_fleet(foundation)
-    encoder = OnnxEncoder()
     execution = await set_up_execution(foundation, fleet, encoder)
     record = await open_record(foundation, undo)
     minds = await wake_minds(foundation, fleet, record, encoder, undo)
     return Parts(foundation=foundation, fleet=fleet, execution=execution, record=record, minds=minds)
+
+
+def _read(encoder: OnnxEncoder) -> None:
+    with contextlib.suppress(StorageError):  # whoever uses it first is told
+        encoder.checksum  # noqa: B018  # the first look loads it

@@ -1,16 +1,15 @@
 """Talk to a Conductor server: requests with the key, problems as our own errors, server-sent events as an iterator.
 
 The standard library's HTTP client is used on purpose: it loads in a tenth of the time of the alternatives, and every
-command pays for that.
+command that calls pays for that. `--help` and completion load this module too, so even it is imported at the first call.
 """
 
 import contextlib
-import http.client
 import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from conductor.domain.errors import (
@@ -24,6 +23,9 @@ from conductor.domain.errors import (
     StorageError,
     Unauthenticated,
 )
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
 
 _ERRORS: Final[dict[int, type[ConductorError]]] = {
     401: Unauthenticated,
@@ -103,10 +105,12 @@ class Client:
     @contextlib.contextmanager
     def _open(
         self, method: str, path: str, body: Any, headers: dict[str, str], query: str = ""
-    ) -> Iterator[http.client.HTTPResponse]:
+    ) -> Iterator["HTTPResponse"]:
         """The response while it is read; a failing connection is `Unreachable` at whatever point it fails."""
+        from http.client import HTTPConnection
+
         address = urlsplit(self.url)
-        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=self.timeout_s)
+        connection = HTTPConnection(address.hostname or "", address.port, timeout=self.timeout_s)
         headers = headers | {"Connection": "close"}
         if self.key is not None:
             headers["Authorization"] = f"Bearer {self.key}"
@@ -124,6 +128,8 @@ class Client:
 
     @contextlib.contextmanager
     def _reaching(self) -> Iterator[None]:
+        from http.client import HTTPException
+
         try:
             yield
         except BrokenPipeError:  # our own standard output closed while the response was being copied to it
@@ -134,13 +140,13 @@ class Client:
             raise Unreachable(
                 f"the server at {self.url} has not answered for {self.timeout_s:.0f} s; `conductor status` tells how it is"
             ) from error
-        except (ConnectionError, http.client.HTTPException) as error:
+        except (ConnectionError, HTTPException) as error:
             raise Unreachable(
                 f"the server at {self.url} ended the connection; accepted tasks are kept, and go on at its next start"
             ) from error
 
 
-def _error(response: http.client.HTTPResponse) -> ConductorError:
+def _error(response: "HTTPResponse") -> ConductorError:
     """The problem document of a response as the error it was made from."""
     content = response.read()
     try:
