@@ -33,6 +33,7 @@ TRAINING_FILES = (
     "cookbook",
     "languages",
     "hard",
+    "everyday",
 )
 HOLDOUT_FILE = "holdout"
 #: More misleading texts by the writer of `hard`; with those below it chose how encoder and language model are joined.

@@ -27,7 +27,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 NAME = "conductor-task-encoder"
-VERSION = "0.2.0"
+VERSION = "0.3.0"
 CHECKPOINT = "encoder.pt"
 
 

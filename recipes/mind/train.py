@@ -62,7 +62,7 @@ from conductor.adapters.encoder_onnx.encoder import OnnxEncoder
 from conductor.adapters.mind_llama.model import SHIPPED
 
 NAME: Final = "conductor-mind"
-VERSION: Final = "0.1.0"
+VERSION: Final = "0.2.0"
 CHECKPOINT: Final = "mind.pt"
 FACTS: Final = "mind.json"
 STARTS: Final = ("encoder", "base", "embeddings", "random")

@@ -48,7 +48,7 @@ def test_a_word_of_this_site_is_learned_for_texts_that_were_set_aside(fit: Fit) 
 
     assert judgement.kept, judgement.because
     assert judgement.held_out_before.right < 0.5 < 0.8 < judgement.held_out_after.right
-    assert judgement.guard_after.right > judgement.guard_before.right - 0.01
+    assert judgement.guard_after.right > judgement.guard_before.right - 0.025  # two of 105 may be chance
 
 
 def test_the_same_labels_give_the_same_version_and_it_does_not_replace_itself(fit: Fit) -> None:

@@ -73,17 +73,59 @@ def test_intents_go_to_a_file(alone: Terminal, tmp_path: Path) -> None:
     ("line", "parts"),
     [
         ('{"id": "b"}', ["line 2", "text"]),
-        ("no json", ["line 2"]),
+        ("no json", ["line 2", '{"id"']),
         ('{"id": "a", "text": "x"}', ["line 2", "id"]),
     ],
 )
-def test_a_malformed_row_is_named_by_line_and_field(alone: Terminal, line: str, parts: list[str]) -> None:
-    said = alone.conductor("chat", "--intents", "--input", "-", stdin=f'{{"id": "a", "text": "hello"}}\n{line}\n')
+def test_a_malformed_row_is_named_by_line_and_field_and_costs_no_other(
+    alone: Terminal, line: str, parts: list[str]
+) -> None:
+    good = '{"id": "a", "text": "hello"}', '{"id": "c", "text": "list the nodes"}'
+    said = alone.conductor("chat", "--intents", "--input", "-", stdin=f"{good[0]}\n{line}\n{good[1]}\n")
 
     assert said.code == 2
-    assert said.out == ""
-    for part in parts:
+    assert [json.loads(row)["id"] for row in said.out.splitlines()] == ["a", "c"]
+    for part in ["1 row was left out", *parts]:
         assert part in said.err
+
+
+def test_a_file_without_any_good_row_leaves_the_output_alone(alone: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text("no json\n")
+    (tmp_path / "out.jsonl").write_text("kept")
+
+    said = alone.conductor("chat", "--intents", "--input", "in.jsonl", "--output", "out.jsonl")
+
+    assert said.code == 2
+    assert "nothing was written" in said.err
+    assert (tmp_path / "out.jsonl").read_text() == "kept"
+
+
+@pytest.mark.parametrize("content", ["", "\n\n"])
+def test_an_empty_file_is_said_to_be_empty(alone: Terminal, tmp_path: Path, content: str) -> None:
+    (tmp_path / "in.jsonl").write_text(content)
+
+    said = alone.conductor("chat", "--intents", "--input", "in.jsonl")
+
+    assert said.code == 2
+    assert "in.jsonl is empty" in said.err
+
+
+def test_a_missing_file_is_not_found_and_told_with_the_remedy(alone: Terminal) -> None:
+    said = alone.conductor("chat", "--intents", "--input", "missing.jsonl")
+
+    assert said.code == 4
+    assert "no file missing.jsonl" in said.err
+    assert '{"id"' in said.err
+
+
+def test_a_line_separator_inside_a_text_does_not_cut_its_row(alone: Terminal, tmp_path: Path) -> None:
+    row = json.dumps({"id": "a", "text": "list\u2028the nodes"}, ensure_ascii=False)
+    (tmp_path / "in.jsonl").write_text(row + "\r\n", encoding="utf-8")
+
+    said = alone.conductor("chat", "--intents", "--input", "in.jsonl")
+
+    assert said.code == 0
+    assert json.loads(said.out) == {"id": "a", "intent": "list_nodes"}
 
 
 @pytest.mark.parametrize("words", [["--intents"], ["--input", "x.jsonl"]])

@@ -207,3 +207,23 @@ def test_completion_offers_recent_tasks(served: Terminal, task: str) -> None:
     )  # fmt: skip
     assert task in said.stdout.split(), said.stderr
     assert "complete_bash" in served.conductor("--show-completion", "bash").out
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (["tasks", "correct", "last", "--kind", "trainig"], ["--kind", '"trainig"', "did you mean training?"]),
+        (["tasks", "correct", "last", "--device", "FPGA"], ["--device", '"FPGA"', "one of gpu, npu"]),
+        (["tasks", "correct", "last", "--priority", "9"], ["--priority", "5 or less"]),
+        (["tasks", "list", "--limit", "many"], ["--limit", '"many"', "a whole number"]),
+        (["mind", "rollback", "first"], ["version", '"first"', "a whole number"]),
+    ],
+)
+def test_a_value_that_an_option_cannot_take_is_told_in_our_words(
+    alone: Terminal, line: list[str], words: list[str]
+) -> None:
+    said = alone.conductor(*line)
+
+    assert (said.code, said.out) == (2, "")
+    assert [word for word in words if word not in said.err] == []
+    assert not any(word in said.err for word in ("Value error", "Input should", "unable to parse"))

@@ -113,16 +113,33 @@ def test_a_plan_that_no_longer_holds_is_shown_again() -> None:
     assert again.deed.node == "attic"
 
 
-def test_only_quoted_commands_are_ever_planned() -> None:
-    bare = say(State(), "run rm -rf build", Intent.SCHEDULE_TASK)
-    quoted = say(State(), 'run "ffmpeg -i a.mov b.mp4"', Intent.SCHEDULE_TASK)
+@pytest.mark.parametrize(
+    ("text", "description", "command"),
+    [
+        ("run rm -rf build", "run rm -rf build", ()),
+        ('run "ffmpeg -i a.mov b.mp4"', 'run "ffmpeg -i a.mov b.mp4"', ()),
+        ("schedule sort the names", "sort the names", ()),
+        ('schedule "transcode a.mp4"', "transcode a.mp4", ()),
+        ("schedule 'transcode a.mp4'", "transcode a.mp4", ()),
+        ("please queue “sort the names”.", "sort the names", ()),
+        ('schedule a job to print "hello" twice', 'print "hello" twice', ()),
+        ("run `ffmpeg -i a.mov b.mp4`", "run ffmpeg -i a.mov b.mp4", ("ffmpeg", "-i", "a.mov", "b.mp4")),
+        ("schedule sort the names -- sort names.txt", "sort the names", ("sort", "names.txt")),
+        ('schedule "sort the names" -- sort "my names.txt"', "sort the names", ("sort", "my names.txt")),
+        ("schedule -- ls /tmp", "ls /tmp", ("ls", "/tmp")),
+    ],
+)
+def test_only_what_stands_in_backticks_or_behind_dashes_is_a_command(
+    text: str, description: str, command: tuple[str, ...]
+) -> None:
+    turn = say(State(), text, Intent.SCHEDULE_TASK)
 
-    assert bare.state.pending is not None
-    assert bare.state.pending.plan.command == ()
-    assert "conductor run" in bare.text
-    assert quoted.state.pending is not None
-    assert quoted.state.pending.plan.command == ("ffmpeg", "-i", "a.mov", "b.mp4")
-    assert "ffmpeg -i a.mov b.mp4" in quoted.text
+    assert turn.state.pending is not None
+    assert turn.state.pending.plan.command == command
+    assert turn.state.pending.plan.description == description
+    assert "(a description, which is not executed)" in turn.text
+    assert ("(exactly this is executed)" in turn.text) is bool(command)
+    assert ("Command: none" in turn.text) is not bool(command)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +189,160 @@ def test_why_not_the_other_one_follows_on_from_the_last_decision() -> None:
     assert "7 %" in turn.text
     assert "91 %" in turn.text
     assert "0.66 against 0.87" in turn.text or "0.65 against 0.87" in turn.text
+
+
+@pytest.mark.parametrize(
+    ("text", "intent"),
+    [
+        ("explain task 12345", Intent.EXPLAIN_DECISION),
+        ("why did job #77 go to the GPU?", Intent.EXPLAIN_DECISION),
+        ("Erkläre Aufgabe 12345", Intent.EXPLAIN_DECISION),
+        ("status of t06zzzzzzzzzzzzzzzz", Intent.STATUS),
+        ("how is t06zzzz doing", Intent.STATUS),
+        ("cancel task 99", Intent.CANCEL_TASK),
+    ],
+)
+def test_a_task_that_does_not_exist_is_said_not_to_exist(text: str, intent: Intent) -> None:
+    turn = say(State(), text, intent)
+
+    assert "There is no task “" in turn.text
+    assert "conductor tasks list" in turn.text
+    assert turn.state.pending is None
+    assert RUNNING.task_id not in turn.text
+
+
+def test_a_number_in_a_description_names_the_task() -> None:
+    render = a_task(7, "render job 14 of the castle")
+
+    turn = say(State(), "why did job 14 go to the GPU?", Intent.EXPLAIN_DECISION, a_snapshot(RUNNING, render))
+
+    assert render.task_id in turn.text
+
+
+@pytest.mark.parametrize("characters", [19, 18])
+def test_an_explanation_tells_device_runner_up_node_reasons_and_confidence(characters: int) -> None:
+    task = a_task(2_222_222_222, "Encode the holiday film", TaskState.QUEUED)
+    snapshot = a_snapshot(RUNNING, task)
+
+    turn = say(State(), f"explain task {task.task_id[:characters]}", Intent.EXPLAIN_DECISION, snapshot)
+
+    assert task.task_id in turn.text
+    for part in (
+        "a GPU (91 %), with a CPU standing in",
+        "runner-up was a CPU (7 %)",
+        "desk (score 0.87)",
+        "before loft",
+    ):
+        assert part in turn.text
+    for part in ("priority is 3", "reads as training a model", "similar tasks 81 %", "resources free 44 %"):
+        assert part in turn.text
+    assert keep_traceable(turn.text, facts_of_turn(snapshot, turn)).dropped == ()
+
+
+def test_a_beginning_that_several_ids_share_is_asked_back() -> None:
+    turn = say(State(), "explain t06gzw9j", Intent.EXPLAIN_DECISION)
+
+    assert "which do you mean" in turn.text
+    assert RUNNING.task_id in turn.text
+    assert WAITING.task_id in turn.text
+
+
+def test_a_device_that_the_question_takes_for_granted_is_put_right() -> None:
+    wrong = say(State(), f"why did {RUNNING.task_id} go to the NPU?", Intent.EXPLAIN_DECISION)
+    right = say(State(), f"why did {RUNNING.task_id} go to the CPU?", Intent.EXPLAIN_DECISION)
+
+    assert "It was not given to an NPU" in wrong.text
+    assert "It was not given" not in right.text
+
+
+def test_a_bare_why_is_about_the_advice_given_before() -> None:
+    asked = say(State(), "Which device is best for training?", Intent.DEVICE_ADVICE)
+
+    turn = say(asked.state, "why?", Intent.EXPLAIN_DECISION)
+
+    assert "About task" not in turn.text
+    assert "I chose a GPU (91 %)" in turn.text
+
+
+def test_what_follows_on_from_a_task_is_about_that_task() -> None:
+    other = a_task(8, "Encode the holiday film", decision=a_decision(an_id(8), runner_up=DeviceType.DSP))
+    snapshot = a_snapshot(other, RUNNING)
+    first = say(State(), f"explain {RUNNING.task_id}", Intent.EXPLAIN_DECISION, snapshot)
+    second = say(first.state, f"how is {other.task_id}", Intent.STATUS, snapshot)
+
+    turn = say(second.state, "and why?", Intent.EXPLAIN_DECISION, snapshot)
+
+    assert "runner-up was a DSP" in turn.text
+
+
+def test_how_hot_it_is_is_told_or_said_to_be_unknown() -> None:
+    warm = a_snapshot(RUNNING, nodes=(a_node(cpu_temperature_celsius=71.0), a_node("loft")))
+    cold = a_snapshot(RUNNING, nodes=(a_node(),))
+
+    told = say(State(task_id=RUNNING.task_id), "how hot is it?", Intent.STATUS, warm)
+    unknown = say(State(), "Wie warm sind die Rechner?", Intent.STATUS, cold)
+
+    assert "The hottest sensor is that of desk, at 71 °C." in told.text
+    assert "no node has a thermometer" in unknown.text
+    for turn, snapshot in ((told, warm), (unknown, cold)):
+        assert keep_traceable(turn.text, facts_of_turn(snapshot, turn)).dropped == ()
+
+
+def test_why_the_last_one_failed_is_about_the_last_one_that_failed() -> None:
+    failed = a_task(5, "Compress the logs", TaskState.FAILED)
+    newer = a_task(6, "Sort the customers", TaskState.SUCCEEDED)
+
+    turn = say(State(), "why did my last task fail?", Intent.STATUS, a_snapshot(newer, failed))
+
+    assert failed.task_id in turn.text
+    assert newer.task_id not in turn.text
+
+
+def test_a_list_of_tasks_names_settled_ones_too() -> None:
+    turn = say(State(), "list my tasks", Intent.STATUS)
+
+    for task in (RUNNING, WAITING, FINISHED):
+        assert task.task_id in turn.text
+
+
+def test_everything_is_the_one_task_there_is() -> None:
+    turn = say(State(), "cancel everything", Intent.CANCEL_TASK, a_snapshot(RUNNING, FINISHED))
+
+    assert turn.deed is None
+    assert turn.state.pending is not None
+    assert turn.state.pending.plan.task_id == RUNNING.task_id
+
+
+def test_a_command_with_an_open_quotation_mark_is_no_plan() -> None:
+    turn = say(State(), 'run `sort "names`', Intent.SCHEDULE_TASK)
+
+    assert turn.state.pending is None
+    assert "is not closed" in turn.text
+
+
+def test_running_again_is_left_to_the_command_that_does_it() -> None:
+    turn = say(State(), f"rerun {FINISHED.task_id}", Intent.SCHEDULE_TASK)
+
+    assert turn.state.pending is None
+    assert f"conductor tasks repeat {FINISHED.task_id}" in turn.text
+
+
+@pytest.mark.parametrize(
+    "text", ["What can you do?", "help", "what are you", "Was kannst du?", "¿Qué puedes hacer?", "que sais-tu faire ?"]
+)
+def test_abilities_are_told_with_examples(text: str) -> None:
+    turn = say(State(), text, Intent.OFF_TOPIC)
+
+    assert turn.text.count("“") >= 8
+    assert "How is desk?" in turn.text
+    assert keep_traceable(turn.text, facts_of_turn(a_snapshot(), turn)).dropped == ()
+
+
+def test_off_topic_is_answered_in_a_sentence_with_three_examples() -> None:
+    turn = say(State(), "What's the weather like in Paris?", Intent.OFF_TOPIC)
+
+    assert turn.text.count("“") == 3
+    assert "\n" not in turn.text
 
 
 def test_it_means_the_task_spoken_of() -> None:

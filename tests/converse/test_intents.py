@@ -46,6 +46,19 @@ def intent_of(reader: LinearIntentReader, text: str) -> Intent:
         ("¿Por qué va todo tan lento?", Intent.PERFORMANCE_ANALYSIS),
         ("Welche Rechner sind angemeldet?", Intent.LIST_NODES),
         ("annule la tâche de rendu", Intent.CANCEL_TASK),
+        ("how hot is the machine", Intent.STATUS),
+        ("Wie warm sind die Rechner?", Intent.STATUS),
+        ("Welche Aufgaben laufen?", Intent.STATUS),
+        ("Warum ist das Netz langsam?", Intent.PERFORMANCE_ANALYSIS),
+        ("quelles tâches tournent ?", Intent.STATUS),
+        ("¿Qué nodos hay?", Intent.LIST_NODES),
+        ("list the jobs", Intent.STATUS),
+        ("schedule sort the names", Intent.SCHEDULE_TASK),
+        ('schedule "transcode a.mp4"', Intent.SCHEDULE_TASK),
+        ("top fashion models of the year", Intent.OFF_TOPIC),
+        ("the queue at the airport is so slow", Intent.OFF_TOPIC),
+        ("What can you do?", Intent.OFF_TOPIC),
+        ("thanks a lot", Intent.OFF_TOPIC),
     ],
 )
 def test_plain_questions_are_understood(reader: LinearIntentReader, text: str, intent: Intent) -> None:
@@ -59,7 +72,7 @@ def test_most_of_the_hold_out_is_understood(reader: LinearIntentReader) -> None:
 
     assert [row["id"] for row in said] == [row["id"] for row in rows]
     right = sum(mine["intent"] == row["intent"] for mine, row in zip(said, rows, strict=True))
-    assert right / len(rows) >= 0.85
+    assert right / len(rows) >= 0.92
 
 
 def test_the_examples_we_offer_are_understood_as_questions_of_our_trade(reader: LinearIntentReader) -> None:
@@ -79,6 +92,23 @@ def test_asking_why_something_was_stopped_cancels_nothing() -> None:
 
 def test_a_quoted_command_is_work() -> None:
     assert choose_intent('run "ffmpeg -i a b"', EVEN | {Intent.OFF_TOPIC: 0.9}) is Intent.SCHEDULE_TASK
+
+
+@pytest.mark.parametrize(
+    "text", [f"explain task {TASK_ID}", "Erkläre Aufgabe 12345", f"why did {TASK_ID} go to the GPU?"]
+)
+def test_a_named_task_beside_a_word_for_reasons_is_to_be_explained(text: str) -> None:
+    assert choose_intent(text, EVEN | {Intent.STATUS: 0.9}) is Intent.EXPLAIN_DECISION
+
+
+@pytest.mark.parametrize("text", [f"explain why {TASK_ID} failed", f"why did {TASK_ID} crash on the GPU"])
+def test_why_something_failed_is_no_question_about_a_decision(text: str) -> None:
+    assert choose_intent(text, EVEN | {Intent.STATUS: 0.9}) is Intent.STATUS
+
+
+@pytest.mark.parametrize("text", ["", " ", "?!", "…", "\u200b"])
+def test_where_nothing_is_said_nothing_is_wanted(reader: LinearIntentReader, text: str) -> None:
+    assert intent_of(reader, text) is Intent.OFF_TOPIC
 
 
 def test_the_other_one_is_about_the_decision_spoken_of_only() -> None:

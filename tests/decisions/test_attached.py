@@ -9,7 +9,7 @@ from tests.decisions.arrangement import FleetOf, HashingEncoder, StillClock
 
 from conductor.adapters.encoder_onnx import SHIPPED, OnnxEncoder
 from conductor.decisions.analyse import Analyst
-from conductor.decisions.attached import text_to_read, weighed
+from conductor.decisions.attached import own_words, text_to_read, weighed
 from conductor.decisions.explain import explain
 from conductor.decisions.memory import ExperienceMemory
 from conductor.decisions.recommend import DecisionMaker
@@ -146,3 +146,15 @@ def test_the_push_keeps_probabilities_and_turns_no_clear_decision(text: str, att
         assert after.device_probabilities.argmax() == before.device_probabilities.argmax()
     if attachment.medium is not Medium.IMAGE:
         assert after is before
+
+
+@pytest.mark.parametrize(
+    "attachments", [(), (PHOTO,), (PHOTO, replace(PHOTO, name="b.jpg")), (SOUND,), (TABLE,), (PHOTO, SOUND)]
+)
+@pytest.mark.parametrize("description", ["clean this up", "sharpen the photo", "look at it (the attached photo)"])
+def test_only_the_words_of_a_person_are_quoted_back(description: str, attachments: tuple[Attachment, ...]) -> None:
+    submission = Submission(description=description, attachments=attachments)
+    read = text_to_read(submission)
+
+    assert description.startswith(own_words(read, attachments))
+    assert own_words(read, attachments) == description or read == description

@@ -3,7 +3,7 @@ import json
 import pytest
 from tests.decisions.arrangement import HashingEncoder, StillClock, a_maker
 
-from conductor.decisions.batch import decide_rows, judged, output_row, read_rows
+from conductor.decisions.batch import check_labels, decide_rows, judged, output_row, read_rows
 from conductor.domain.device import DeviceType
 from conductor.domain.errors import InvalidInput
 
@@ -77,21 +77,28 @@ def test_labels_are_read_from_the_row(encoder: HashingEncoder, clock: StillClock
 
 
 @pytest.mark.parametrize(
-    ("labels", "field"),
+    ("labels", "field", "says"),
     [
-        ({"best": "ISP"}, "line 1.accept"),
-        ({"accept": "ISP", "best": "ISP"}, "line 1.accept"),
-        ({"accept": [], "best": "ISP"}, "line 1.accept"),
-        ({"accept": ["FPGA"], "best": "ISP"}, "line 1.accept"),
-        ({"accept": ["ISP"]}, "line 1.best"),
+        ({"best": "ISP"}, "line 2.accept", "must be a list"),
+        ({"accept": "ISP", "best": "ISP"}, "line 2.accept", "must be a list"),
+        ({"accept": [], "best": "ISP"}, "line 2.accept", "at least one"),
+        ({"accept": ["FPGA"], "best": "ISP"}, "line 2.accept", "names 'FPGA'; device types are GPU, NPU"),
+        ({"accept": ["vidoe"], "best": "ISP"}, "line 2.accept", "did you mean VIDEO"),
+        ({"accept": ["ISP"]}, "line 2.best", "is missing"),
+        ({"accept": ["ISP"], "best": "isp"}, "line 2.best", "did you mean ISP"),
     ],
 )
-def test_a_row_without_usable_labels_is_refused(
-    encoder: HashingEncoder, clock: StillClock, labels: dict[str, object], field: str
+def test_a_row_without_usable_labels_is_refused_before_anything_is_decided(
+    labels: dict[str, object], field: str, says: str
 ) -> None:
-    rows = read_rows([line(id="a", text="resize photos", **labels)])
-    row, analysis, decision = next(decide_rows(a_maker(encoder, clock), rows))
+    good = line(id="a", text="resize photos", accept=["ISP"], best="ISP")
+    rows = read_rows([good, line(id="b", text="resize photos", **labels)])
 
-    with pytest.raises(InvalidInput) as refused:
-        judged(row, analysis, decision)
+    with pytest.raises(InvalidInput, match=says) as refused:
+        check_labels(rows)
     assert refused.value.field == field
+
+
+def test_no_rows_are_nothing_to_judge_by() -> None:
+    with pytest.raises(InvalidInput, match=r'no rows .* "accept"'):
+        check_labels(read_rows(["", "  "]))

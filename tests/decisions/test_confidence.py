@@ -39,7 +39,7 @@ def test_the_four_parts_weigh_forty_thirty_twenty_and_ten_per_cent() -> None:
 
 
 @settings(deadline=None)
-@given(st.floats(0.3, 1.0))
+@given(st.floats(0.3, 0.99))
 def test_without_history_on_an_idle_fleet_the_confidence_is_the_class_probability(probability: float) -> None:
     assert weighted_sum(parts(probability=probability)) == pytest.approx(probability)
 
@@ -80,9 +80,26 @@ def test_old_outcomes_fade() -> None:
 
 
 @settings(deadline=None)
+@given(successes=st.floats(0, 1e6), agreed=st.floats(0, 1e6))
+def test_no_part_that_is_judged_is_ever_shown_as_certainty(successes: float, agreed: float) -> None:
+    found = parts(probability=1.0, evidence=Evidence(runs=agreed, agreed={GPU: agreed}), device_runs=(successes, 0.0))
+
+    assert [f"{part:.0%}" for part in (found.similarity, found.device_success)] == ["99%", "99%"]
+
+
+@settings(deadline=None)
 @given(shares)
-def test_before_any_outcome_the_confidence_is_the_raw_sum(raw: float) -> None:
-    assert Calibration().confidence(raw) == raw
+def test_before_any_outcome_the_confidence_is_the_raw_sum_short_of_certainty(raw: float) -> None:
+    assert Calibration().confidence(raw) == min(raw, 0.99)
+
+
+@pytest.mark.parametrize("outcomes", [0, 3, 2000])
+def test_no_confidence_is_ever_shown_as_certainty(outcomes: int) -> None:
+    calibration = Calibration()
+    for _ in range(outcomes):
+        calibration.observe(raw=1.0, stated=calibration.confidence(1.0), succeeded=True)
+
+    assert f"{calibration.confidence(1.0):.0%}" == "99%"
 
 
 def a_replay(seed: int, count: int, *, true_share: float) -> tuple[Calibration, list[float], list[bool]]:

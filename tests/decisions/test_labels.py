@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conductor.decisions.labels import Label, Source, gather_labels, missing, split, text_digest
+from conductor.decisions.labels import Label, Source, gather_labels, shortage, split, text_digest
 from conductor.decisions.ports import Experience
 from conductor.domain.correction import Correction
 from conductor.domain.device import DeviceType, TaskKind
@@ -12,9 +12,11 @@ from conductor.domain.device import DeviceType, TaskKind
 GPU, CPU, DSP = DeviceType.GPU, DeviceType.CPU, DeviceType.DSP
 
 
-def said(text: str, device: DeviceType) -> Correction:
+def said(
+    text: str, device: DeviceType | None, *, kind: TaskKind | None = None, priority: int | None = None
+) -> Correction:
     return Correction(
-        task_id="t1", description=text, device=device, task_kind=None, priority=None, by="local", at_unix_s=0.0
+        task_id="t1", description=text, device=device, task_kind=kind, priority=priority, by="local", at_unix_s=0.0
     )
 
 
@@ -38,7 +40,7 @@ def ran(text: str, on: DeviceType, took_s: float, *, well: bool = True, signatur
     )
 
 
-def devices(labels: Sequence[Label]) -> dict[str, DeviceType]:
+def devices(labels: Sequence[Label]) -> dict[str, DeviceType | None]:
     return {label.text: label.device for label in labels}
 
 
@@ -53,6 +55,17 @@ def test_a_persons_word_wins_over_metadata_and_that_over_outcomes() -> None:
 
 def test_the_latest_correction_of_a_text_counts_whatever_its_case_and_spacing() -> None:
     assert [label.device for label in gather_labels([said("Sum  it", GPU), said("sum it", CPU)], [], [])] == [CPU]
+
+
+def test_a_correction_of_the_kind_leaves_the_device_that_others_named_as_it_was() -> None:
+    kind = TaskKind.TRAINING
+    (label,) = gather_labels([said("a", None, kind=kind)], [("a", DSP)], [])
+
+    assert (label.device, label.kind, label.source) == (DSP, kind, Source.METADATA)
+
+
+def test_a_correction_of_the_priority_alone_is_no_label() -> None:
+    assert gather_labels([said("a", None, priority=1)], [], []) == []
 
 
 def test_success_on_a_substitute_alone_says_nothing() -> None:
@@ -77,7 +90,7 @@ def test_where_everything_fails_nothing_is_learned() -> None:
     assert gather_labels([], [], [ran("a", on, 1.0, well=False) for on in (CPU, CPU, GPU, GPU)]) == []
 
 
-def a_label(text: str, device: DeviceType = GPU, group: str = "") -> Label:
+def a_label(text: str, device: DeviceType | None = GPU, group: str = "") -> Label:
     return Label(text=text, device=device, kind=None, source=Source.CORRECTION, group=group or text_digest(text))
 
 
@@ -113,7 +126,42 @@ def test_twenty_texts_of_one_workload_are_too_few_and_twenty_of_different_work_a
     assert split([a_label(f"text {place}", group="one") for place in range(20)]) is None
     assert split([a_label(f"text {place}") for place in range(20)]) is not None
     assert split([a_label(f"text {place}") for place in range(19)]) is None
-    assert missing([a_label("text")] * 12) == 8
+
+
+def test_a_text_with_a_kind_but_no_device_neither_judges_nor_counts_as_taught() -> None:
+    with_device = [a_label(f"text {place}") for place in range(19)]
+
+    assert split([*with_device, *(a_label(f"kind {place}", None) for place in range(50))]) is None
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([GPU, CPU, None]), st.integers(0, 9)), max_size=40),
+)
+def test_so_many_more_labels_as_are_said_to_be_missing_are_enough_and_fewer_are_not(
+    rows: list[tuple[DeviceType | None, int]],
+) -> None:
+    labels = [a_label(f"text {place}", device, f"group {group}") for place, (device, group) in enumerate(rows)]
+    found = shortage(labels)
+    commonest = GPU if sum(device is GPU for device, _ in rows) else CPU
+
+    def with_more(count: int) -> list[Label]:
+        return [*labels, *(a_label(f"other work, number {number}", commonest) for number in range(count))]
+
+    assert (found.missing == 0) == (split(labels) is not None)
+    assert found.missing <= 64
+    if all(device is commonest for device, _ in rows):
+        assert split(with_more(found.missing)) is not None
+        assert found.missing == 0 or split(with_more(found.missing - 1)) is None
+
+
+def test_the_shortage_is_told_with_what_there_is() -> None:
+    alike = shortage([a_label(f"text {place}", group="one") for place in range(28)])
+    kinds = shortage([a_label("a"), *(a_label(f"kind {place}", None) for place in range(3))])
+
+    assert (alike.labelled, alike.workloads) == (28, 1)
+    assert "28 descriptions are labelled with the right device, but of 1 workload only" in alike.because()
+    assert (kinds.labelled, kinds.kind_only, kinds.missing) == (1, 3, 19)
+    assert "1 description is labelled with the right device (3 more name a kind of work without" in kinds.because()
 
 
 def test_a_new_label_moves_hardly_any_text_to_the_other_side() -> None:

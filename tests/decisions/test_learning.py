@@ -8,6 +8,7 @@ from tests.decisions.arrangement import HashingEncoder, StillClock, a_task, an_o
 
 from conductor.decisions.calibration import Calibration
 from conductor.decisions.memory import ExperienceMemory
+from conductor.decisions.ports import Experience, FailedAttempt
 from conductor.decisions.recommend import DecisionMaker
 from conductor.decisions.report import calibration_bins
 from conductor.domain.device import Device, DeviceType
@@ -41,6 +42,7 @@ class House:
             )
             table.upsert(node, heard_at_s=0.0)
         self.maker = DecisionMaker(encoder, table, ExperienceMemory(width=encoder.width), self.clock)
+        self.experiences: list[Experience] = []
         self._number = 0
 
     def run(
@@ -60,11 +62,18 @@ class House:
         )
         outcome = replace(outcome, node_id=node, started_at_unix_s=self.clock.now_unix_s() - outcome.duration_s)
         task = replace(a_task(decision, SORT), attempt=1)
+        failed = ()
         if node in unsteady:
             self.maker.learn_attempt(task, replace(outcome, ending=Ending.SIGNAL), PROFILE)
             task = replace(task, attempt=2)
-        self.maker.learn(task, outcome, PROFILE)
+            failed = (FailedAttempt(node_id=node, at_unix_s=self.clock.now_unix_s()),)
+        learned = self.maker.learn(task, outcome, PROFILE)
+        if learned is not None:
+            self.experiences.append(replace(learned, failed_attempts=failed))
         return node
+
+    def goes_to(self) -> str:
+        return self.maker.decide("t", Submission(description=SORT), PROFILE).nodes[0].node_id
 
 
 def test_work_goes_to_the_faster_node_after_a_few_runs_and_the_decision_says_why() -> None:
@@ -99,6 +108,43 @@ def test_a_node_where_tasks_need_a_second_attempt_loses_most_of_them_to_one_that
 
     assert steady[-20:].count("desk") == 20
     assert unsteady[-20:].count("desk") < 5
+
+
+def test_what_repeated_attempts_taught_of_a_node_outlives_a_restart() -> None:
+    lived, restarted = House(), House()
+    for _ in range(18):  # so few that each is stored
+        lived.run(seconds={"desk": 10.0, "shed": 11.5}, unsteady=frozenset({"desk"}))
+    restarted.clock.advance(lived.clock.monotonic_s())
+    restarted.maker.restore(lived.experiences)
+    forgetful = House()
+    forgetful.clock.advance(lived.clock.monotonic_s())
+    forgetful.maker.restore([replace(each, failed_attempts=()) for each in lived.experiences])
+
+    for name in ("desk", "shed"):
+        assert restarted.maker.success_rate(name) == pytest.approx(lived.maker.success_rate(name))
+    assert forgetful.maker.success_rate("desk") == 1.0
+    assert [house.goes_to() for house in (lived, restarted, forgetful)] == ["shed", "shed", "desk"]
+
+
+def test_a_success_that_took_several_attempts_is_always_stored() -> None:
+    house = House()
+    for _ in range(300):
+        house.run()
+    stored = len(house.experiences)
+    for _ in range(5):
+        house.run(unsteady=frozenset({"desk", "shed"}))
+
+    assert stored < 300
+    assert len(house.experiences) == stored + 5
+
+
+def test_attempts_of_an_open_task_count_against_their_node_after_a_restart() -> None:
+    house = House()
+    task = a_task(house.maker.decide("t1", Submission(description=SORT), PROFILE), SORT)
+    house.maker.restore_attempts(task, [FailedAttempt(node_id="desk", at_unix_s=house.clock.now_unix_s())], PROFILE)
+
+    assert house.maker.success_rate("desk") == 0.0
+    assert house.maker.success_rate("CPU") is None
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -23,6 +23,30 @@ def test_only_words_of_the_description_are_repeated() -> None:
 
 
 @pytest.mark.parametrize(
+    ("cues", "kept"),
+    [
+        (("the", "...", ",", "clips"), ("clips",)),
+        (("clips,", "clips"), ("clips",)),
+        (("The", "und", "pour", "para"), ()),
+        (("5", "a", "x."), ()),
+        ((".wav", "C++", "H.265"), (".wav", "C++", "H.265")),
+        (("名", "。"), ("名",)),
+    ],
+)
+def test_cues_that_say_nothing_are_not_repeated(cues: tuple[str, ...], kept: tuple[str, ...]) -> None:
+    text = "The 5 clips, a x. ... und pour para .wav C++ H.265 名。"
+
+    assert checked_cues(a_proposal(cues), text) == kept
+
+
+@given(cue=st.text(max_size=20))
+def test_a_cue_that_is_kept_has_a_letter_and_stands_in_the_text(cue: str) -> None:
+    for kept in checked_cues(a_proposal((cue,)), f"transcode {cue} clips"):
+        assert kept in cue
+        assert any(map(str.isalpha, kept))
+
+
+@pytest.mark.parametrize(
     ("reason", "kept"),
     [
         ("40 clips are block work for a VIDEO engine", True),

@@ -143,7 +143,7 @@ GUARD = (certain_of(RIGHT, 0.9), certain_of(RIGHT, 0.9))
         ((certain_of(WRONG, 0.99), certain_of(WRONG, 0.2)), GUARD, False, "a die"),
         (
             (certain_of(WRONG, 0.8), certain_of(RIGHT, 0.8)),
-            (GUARD[0], certain_of([*RIGHT[:-1], 0], 0.9)),
+            (GUARD[0], certain_of([*RIGHT[:-3], *WRONG[-3:]], 0.9)),
             False,
             "forgets",
         ),

@@ -1,6 +1,9 @@
 """The GGUF export holds the same numbers, and llama.cpp decides with it as we do."""
 
 import json
+import os
+import resource
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,7 @@ from conductor.adapters.mind_llama.gguf_export import export_gguf
 from conductor.adapters.mind_llama.model import SHIPPED, WEIGHTS, OwnMind
 from conductor.adapters.mind_llama.spoken import SpokenMind, spoken_form
 from conductor.adapters.mind_llama.vocabulary import Vocabulary
-from conductor.domain.errors import InvalidInput
+from conductor.domain.errors import InvalidInput, StorageError
 
 gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
 
@@ -50,6 +53,42 @@ def test_the_file_says_which_form_it_speaks(exported: Path) -> None:
 def test_a_file_that_exists_is_not_overwritten(exported: Path) -> None:
     with pytest.raises(InvalidInput, match="exists already"):
         export_gguf(exported)
+
+
+def test_a_folder_that_does_not_exist_is_a_mistake_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"there is no folder .*absent; make it with `mkdir -p .*absent`") as told:
+        export_gguf(tmp_path / "absent" / "mind.gguf")
+
+    assert told.value.field == "target"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_is_no_folder_is_a_mistake_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(InvalidInput, match=r"cannot be written: Not a directory; choose another place"):
+        export_gguf(tmp_path / "file" / "mind.gguf")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_folder_that_may_not_be_written_is_a_mistake_with_a_remedy(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(InvalidInput, match=r"Permission denied; choose another place"):
+        export_gguf(tmp_path / "mind.gguf")
+
+
+def test_an_export_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handled = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    try:
+        with pytest.raises(StorageError, match=r"cannot be written: .*; make room"):
+            export_gguf(tmp_path / "mind.gguf")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handled)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("float32", "alike"), [(True, 0.99), (False, 0.9)])

@@ -12,8 +12,9 @@ from conductor.adapters.clock import SystemClock
 from conductor.adapters.minds.files import check_gguf, check_memory, digest, safetensors_in
 from conductor.adapters.minds.hub_cache import HubCache
 from conductor.adapters.minds.worker import WorkerMind
-from conductor.app.minds import language_model
-from conductor.app.model_list import listed_models
+from conductor.app.chosen_mind import language_model
+from conductor.app.mind_now import MindNow
+from conductor.app.model_list import ListedModel, listed_models
 from conductor.app.settings.load import load_settings, storable
 from conductor.app.settings.mind_choice import MindKind, endpoint_of, mind_kind
 from conductor.app.settings.model import Settings
@@ -75,6 +76,28 @@ def test_a_choice_is_told_by_how_it_is_written(choice: str, kind: MindKind) -> N
 def test_what_names_no_mind_is_refused_with_what_could_be_named(choice: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"it must be conductor \(our own\), none, a model"):
         chosen(tmp_path, model=choice)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    ["http://me:hunter2@host/v1", "https://hunter2@host", "http://me:hun/ter2@host", "http://[me:hunter2@host",
+     "http://me:hunter2@ho\u2100st/v1", "http://host/v1?api_key=hunter2", "http://me:my hunter2@host"],
+)  # fmt: skip
+def test_a_secret_in_an_address_is_refused_without_being_repeated(choice: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as stored:
+        storable("mind.model", choice, around(tmp_path))
+    with pytest.raises(SettingsError) as started:
+        load_settings(around(tmp_path, CONDUCTOR_MIND__MODEL=choice))
+
+    told = f"{stored.value} {started.value} {stored.value.details} {started.value.details}"
+    assert "hunter2" not in told
+    assert "hun" not in told
+    assert "****" in told
+
+
+def test_a_refused_choice_is_not_said_to_be_set(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^mind\.model cannot be 'foo': it names no kind of model; it must be"):
+        storable("mind.model", "foo", around(tmp_path))
 
 
 def test_paths_of_minds_are_made_absolute(tmp_path: Path) -> None:
@@ -213,12 +236,19 @@ def test_a_model_larger_than_memory_is_refused_with_both_sizes() -> None:
     check_memory("m", weight_bytes=1 << 30, available_bytes=2 << 30)
 
 
+def listed(home: Path, mind: MindNow, **environment: str) -> dict[str, ListedModel]:
+    return {model.name: model for model in listed_models(mind, environment=environment, home=home)}
+
+
+def running(choice: str, sha256: str = "") -> MindNow:
+    return MindNow(configured=choice, in_effect=choice, state="ready", running=choice, sha256=sha256)
+
+
 def test_the_list_shows_what_is_used_and_what_could_be(tmp_path: Path) -> None:
     folder = fill_cache(tmp_path / "hub", "Owner/model")
     fill_cache(tmp_path / "hub", "Owner/quants", "quants.Q4_K_M.gguf")
-    environment = {"HF_HOME": str(tmp_path)}
 
-    found = {model.name: model for model in listed_models("Owner/model", environment=environment, home=tmp_path)}
+    found = listed(tmp_path, running("Owner/model", digest((folder / "model.safetensors",))), HF_HOME=str(tmp_path))
 
     assert found["Owner/model"].in_use
     assert found["Owner/model"].sha256 == digest((folder / "model.safetensors",))
@@ -235,20 +265,32 @@ def test_the_list_shows_what_is_used_and_what_could_be(tmp_path: Path) -> None:
         ("/nowhere/m.gguf", "/nowhere/m.gguf (missing)"),
     ],
 )
-def test_the_chosen_mind_is_listed_even_if_it_is_elsewhere(choice: str, where: str, tmp_path: Path) -> None:
-    found = listed_models(choice, environment={}, home=tmp_path)
+def test_a_chosen_mind_that_fails_is_listed_and_not_as_one_in_use(choice: str, where: str, tmp_path: Path) -> None:
+    failing = MindNow(configured=choice, in_effect=choice, state="fails", why="it is away", remedy="wait")
 
-    (mind,) = [model for model in found if model.where == where]
-    assert mind.in_use
-    assert mind.use == "takes part in decisions"
+    (mind,) = [model for model in listed(tmp_path, failing).values() if model.where == where]
+
+    assert (mind.state, mind.in_use, mind.configured) == ("fails", False, True)
+
+
+def test_until_the_restart_the_list_shows_the_mind_that_runs_and_the_one_that_will(tmp_path: Path) -> None:
+    changed = MindNow(
+        configured="http://127.0.0.1:9/v1#m", in_effect="conductor", state="ready", running="conductor-mind 0.1.0"
+    )
+
+    found = listed(tmp_path, changed)
+
+    own = next(model for model in found.values() if model.kind == "own mind")
+    assert (own.state, own.in_use, own.configured) == ("in use", True, False)
+    assert (found["m"].state, found["m"].in_use, found["m"].configured) == ("next start", False, True)
 
 
 def test_the_server_never_imports_what_only_the_worker_needs() -> None:
     import subprocess
 
     code = (
-        "import sys, conductor.app.minds, conductor.app.model_list;"
-        "print([name for name in ('torch', 'transformers', 'xllamacpp') if name in sys.modules])"
+        "import sys, conductor.app.minds, conductor.app.mind_at_rest, conductor.app.model_list;"
+        "print([name for name in ('torch', 'transformers', 'xllamacpp', 'aiohttp') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "[]"

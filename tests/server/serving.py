@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -138,6 +138,7 @@ class Server:
     process: "subprocess.Popen[bytes] | None" = None
     url: str = ""
     login_url: str = ""
+    command: Sequence[str] = tuple(COMMAND)
 
     @property
     def log(self) -> Path:
@@ -156,7 +157,7 @@ class Server:
         """Start the process; it does not listen yet."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*COMMAND, "--data-dir", str(self.data_dir), "--port", "0", *self.options],
+                [*self.command, "--data-dir", str(self.data_dir), "--port", "0", *self.options],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=environment(self.data_dir.parent, **self.settings),
@@ -187,7 +188,7 @@ class Server:
     def refusal(self) -> tuple[int, str]:
         """Exit code and standard error of a start that must fail."""
         ended = subprocess.run(
-            [*COMMAND, "--data-dir", str(self.data_dir), "--port", "0", *self.options],
+            [*self.command, "--data-dir", str(self.data_dir), "--port", "0", *self.options],
             capture_output=True,
             env=environment(self.data_dir.parent, **self.settings),
             cwd=self.data_dir.parent,

@@ -117,6 +117,18 @@ def test_whoever_asks_for_the_models_hears_of_the_version_for_as_long_as_it_take
     assert len(listed()) == 1
 
 
+def test_each_version_tells_what_it_reached_on_how_many_texts(taught: Any) -> None:
+    server, _, found = taught
+    shipped, tuned = server.client.get("/v1/mind/versions").expect(200)["versions"]
+    after = found["judgement"]["held_out_after"]
+
+    assert (shipped["hold_out"], shipped["made_at_unix_s"]) == (None, None)
+    assert tuned["made_at_unix_s"] > 1.7e9
+    assert tuned["hold_out"]["count"] == after["count"] >= 10
+    assert tuned["hold_out"]["log_loss"]["after"] == after["log_loss"] < tuned["hold_out"]["log_loss"]["before"]
+    assert tuned["hold_out"]["right"]["after"] == after["right"]
+
+
 def test_going_back_restores_the_decision_to_the_last_digit_and_forward_again(taught: Any) -> None:
     server, before, _ = taught
     tuned = decide(server.client)
@@ -153,14 +165,14 @@ def test_a_version_is_used_after_a_restart_and_refused_once_its_file_was_changed
         refusing.kill()
 
 
-def test_with_few_labels_it_says_how_many_more_are_needed(client: Client) -> None:
+def test_with_few_labels_it_says_how_many_more_are_needed_and_how_to_get_them(client: Client) -> None:
     task = correct(client, "sweep the corridor data", "DSP", priority=2)
 
     found = tune(client)
 
     assert found["state"] == "too_little"
-    assert "labelled descriptions: 1;" in found["because"]
-    assert "at least 19 more" in found["because"]
+    assert "1 description is labelled with the right device; 19 more, each of other work" in found["because"]
+    assert "conductor tasks correct TASK --device" in found["next_step"]
     assert client.get(f"/v1/tasks/{task}/correction").expect(200)["priority"] == 2
 
 
@@ -172,6 +184,45 @@ def test_a_later_correction_replaces_the_earlier_one_and_can_be_taken_back(clien
     client.request("DELETE", f"/v1/tasks/{task}/correction").expect(200)
 
     client.get(f"/v1/tasks/{task}/correction").expect(404)
+
+
+def test_parts_of_a_correction_that_are_not_named_stay_as_they_were_said(client: Client) -> None:
+    task = client.submit("count the pallets")["task_id"]
+    path = f"/v1/tasks/{task}/correction"
+    client.request("PUT", path, {"task_kind": "training"}).expect(200)
+    client.request("PUT", path, {"priority": 2}).expect(200)
+    client.request("PUT", path, {"device": "DSP", "priority": None}).expect(200)
+
+    found = client.get(path).expect(200)
+
+    assert [found[name] for name in ("device", "task_kind", "priority")] == ["DSP", "training", 2]
+
+
+def test_a_correction_that_says_nothing_is_refused_and_names_what_it_could_say(client: Client) -> None:
+    task = client.submit("count the pallets")["task_id"]
+
+    refused = client.request("PUT", f"/v1/tasks/{task}/correction", {"priority": None}).expect(422)
+
+    assert all(word in refused["detail"] for word in ("device", "task_kind", "priority"))
+    client.get(f"/v1/tasks/{task}/correction").expect(404)
+
+
+def test_a_corrected_priority_counts_for_the_same_work_at_once_and_after_a_restart(make_server: MakeServer) -> None:
+    server = make_server().start()
+    task = server.client.submit("count the pallets in the yard")["task_id"]
+    server.client.request("PUT", f"/v1/tasks/{task}/correction", {"priority": 1}).expect(200)
+
+    def priorities(client: Client) -> list[int]:
+        same, stated = {"description": "Count the pallets in the yard"}, {"metadata": {"priority": 4}}
+        asked = (same, same | stated, {"description": "count the pallets in the yard. Set priority to 5."})
+        return [client.post("/v1/decisions", one).expect(201)["priority"] for one in asked]
+
+    assert priorities(server.client) == [1, 4, 3]
+    server.stop()
+    again = server.start()
+    assert priorities(again.client) == [1, 4, 3]
+    again.client.request("DELETE", f"/v1/tasks/{task}/correction").expect(200)
+    assert priorities(again.client)[0] != 1
 
 
 def test_only_who_has_the_key_may_teach(make_server: MakeServer) -> None:

@@ -10,7 +10,9 @@ from conductor.domain.device import DeviceType, TaskKind
 pytestmark = pytest.mark.anyio
 
 
-def said(task_id: str, device: DeviceType, *, kind: TaskKind | None = None, priority: int | None = None) -> Correction:
+def said(
+    task_id: str, device: DeviceType | None, *, kind: TaskKind | None = None, priority: int | None = None
+) -> Correction:
     return Correction(
         task_id=task_id,
         description=f"work of {task_id}",
@@ -51,6 +53,17 @@ async def test_what_is_taken_back_does_not_count_until_something_is_said_again(s
     await store.committer.durable()
 
     assert await record.of_task("t1") == said("t1", DeviceType.CPU)
+
+
+async def test_a_correction_of_the_kind_or_the_priority_alone_counts(store: Store) -> None:
+    record = await a_record(store, "t1", "t2", "t3")
+    words = [said("t1", None, kind=TaskKind.TRAINING), said("t2", None, priority=1), said("t3", DeviceType.GPU)]
+    for correction in words:
+        record.put(correction)
+    await store.committer.durable()
+
+    assert await record.latest(10) == words
+    assert await record.of_task("t2") == words[1]
 
 
 async def test_only_submissions_that_name_a_device_type_are_found(store: Store) -> None:

@@ -1,6 +1,7 @@
 """Ledger outbox, experiences, readings and settings, on every database."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +12,11 @@ from sqlalchemy import select
 from tests.store.stores import Store, a_task, devices, event_of, figures, names, plain, texts
 
 from conductor.adapters.sql.schema import readings
-from conductor.decisions.ports import Experience
+from conductor.decisions.ports import Experience, FailedAttempt
 from conductor.domain.device import DeviceType, TaskKind
 from conductor.domain.json import JsonValue
 from conductor.domain.node import NodeId, NodeReading
-from conductor.domain.task import TaskId
+from conductor.domain.task import TaskId, TaskState
 
 pytestmark = pytest.mark.anyio
 on_one_store = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -65,6 +66,15 @@ async def test_the_latest_entry_of_each_kind_about_a_task_is_found(store: Store)
     assert await store.outbox.entries_about("t9") == {}
 
 
+async def test_a_model_with_a_long_name_is_found_too(store: Store) -> None:
+    name = "a-model-of-a-long-name-Q4_K_M at http://gpu-server.example:11434/v1"
+    store.outbox.put(0, name, "model", b"line")
+    store.outbox.put(1, f"{name}x", "model", b"line")
+    await store.committer.durable()
+
+    assert await store.outbox.entries_about(name) == {"model": 0}
+
+
 experiences = st.builds(
     Experience,
     task_id=names,
@@ -100,6 +110,58 @@ async def test_the_latest_experiences_are_recalled_oldest_first(store: Store) ->
 
     assert [experience.task_id for experience in await store.experiences.recall(2)] == ["t2", "t3"]
     assert list(await store.experiences.recall(0)) == []
+
+
+async def lived(store: Store, name: str, *steps: tuple[TaskState, dict[str, Any]]) -> None:
+    """Record a task with these transitions, one a second; it stands where the last one led."""
+    task = a_task(name)
+    store.tasks.record(task, event_of(task))
+    for second, (state, detail) in enumerate(steps):
+        task = replace(
+            task,
+            state=state,
+            attempt=task.attempt + (state is TaskState.RUNNING),
+            updated_at_unix_s=2000.0 + second,
+        )
+        store.tasks.record(task, event_of(task, **detail))
+    await store.committer.durable()
+
+
+def an_attempt_on(node: str, *end: tuple[TaskState, dict[str, Any]]) -> list[tuple[TaskState, dict[str, Any]]]:
+    return [(TaskState.PLACED, {"node": node}), (TaskState.RUNNING, {}), *end]
+
+
+FAILED: tuple[TaskState, dict[str, Any]] = (TaskState.QUEUED, {"ending": "signal", "message": "it went wrong"})
+INTERRUPTED: tuple[TaskState, dict[str, Any]] = (TaskState.QUEUED, {"reason": "the server stopped"})
+NEW: tuple[TaskState, dict[str, Any]] = (TaskState.QUEUED, {})
+
+
+async def test_an_experience_is_recalled_with_the_failed_attempts_before_it(store: Store) -> None:
+    done = (TaskState.SUCCEEDED, {})
+    retried = [*an_attempt_on("desk", FAILED), *an_attempt_on("shed", FAILED), *an_attempt_on("desk", done)]
+    await lived(store, "t1", NEW, *retried)
+    await lived(store, "t2", NEW, *an_attempt_on("desk", INTERRUPTED), *an_attempt_on("desk", done))
+    for name in ("t1", "t2"):
+        store.experiences.remember(an_experience(name))
+    await store.committer.durable()
+
+    first, second = await store.experiences.recall(2)
+
+    assert first.failed_attempts == (
+        FailedAttempt(node_id="desk", at_unix_s=2003.0),
+        FailedAttempt(node_id="shed", at_unix_s=2006.0),
+    )
+    assert second.failed_attempts == ()
+    assert await store.experiences.unsettled_attempts() == {}
+
+
+async def test_failed_attempts_of_tasks_that_wait_for_the_next_one_are_found(store: Store) -> None:
+    await lived(store, "t1", NEW, *an_attempt_on("desk", FAILED))
+    await lived(store, "t2", NEW)
+
+    found = await store.experiences.unsettled_attempts()
+
+    assert found == {"t1": [FailedAttempt(node_id="desk", at_unix_s=2003.0)]}
 
 
 async def test_readings_older_than_a_time_are_forgotten(store: Store) -> None:

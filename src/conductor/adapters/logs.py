@@ -18,8 +18,9 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from conductor.domain.redaction import MASK, without_secrets
+
 LEVELS: Final = ("debug", "info", "warning", "error")
-MASK: Final = "****"
 
 #: Libraries that say at `info` what only their authors want to know.
 _CHATTY: Final = ("alembic", "sqlalchemy", "aiosqlite", "watchfiles", "asyncio", "uvicorn.access")
@@ -33,8 +34,6 @@ _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 _SECRET_TEXT: Final = re.compile(
     r"(?P<key>\bck_)[A-Za-z0-9_-]{20,}"
     r"|(?P<bearer>\b(?:[Bb]earer|[Bb]asic) )[A-Za-z0-9._~+/=-]{8,}"
-    r"|(?P<url>://[^/@\s:]*:)[^/@\s]+(?=@)"
-    r"|(?P<query>[?&](?:token|key|password|secret)=)[^&\s\"']+"
 )
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -137,7 +136,7 @@ def _is_secret(name: object, value: object) -> bool:
 
 def _scrubbed(value: object, depth: int) -> object:
     if isinstance(value, str):
-        return _SECRET_TEXT.sub(lambda found: f"{found[found.lastgroup or 0]}{MASK}", value)
+        return _SECRET_TEXT.sub(lambda found: f"{found[found.lastgroup or 0]}{MASK}", without_secrets(value))
     if isinstance(value, bytes):
         return _scrubbed(value.decode("utf-8", "replace"), depth)
     if depth == 0:

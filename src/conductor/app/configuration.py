@@ -40,6 +40,11 @@ class Configuration:
         """The values in effect now."""
         return self._live.current
 
+    @property
+    def wanted(self) -> Settings:
+        """The values as they are set, those included that count only from the next start."""
+        return self._live.loaded.settings
+
     def default_limits(self) -> Limits:
         """The slice of a task that asks for none, as set now."""
         return Limits(**self.settings.limits.model_dump())

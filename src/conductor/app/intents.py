@@ -4,20 +4,20 @@ from collections.abc import Iterable, Iterator
 
 from conductor.adapters.encoder_onnx.encoder import OnnxEncoder
 from conductor.adapters.intent_reader.reader import LinearIntentReader
-from conductor.decisions.batch import read_rows
 from conductor.decisions.converse.intents import read_intents
+from conductor.decisions.converse.rows import read_utterances
 from conductor.domain.json import JsonObject
 
 
 class IntentBatch:
-    """Parsed rows of `{"id", "text"}`, read as they are iterated over: one `{"id", "intent"}` after the other.
+    """The usable rows of `{"id", "text"}`, read as they are iterated over: one `{"id", "intent"}` after the other.
 
-    Raises:
-        InvalidInput: a line is malformed; names line and field.
+    `faults` tells what is wrong with the other rows, by line and field.
     """
 
     def __init__(self, lines: Iterable[str]) -> None:
-        self._rows = [(row.row_id, row.text) for row in read_rows(lines)]
+        rows, self.faults = read_utterances(lines)
+        self._rows = [(row.row_id, row.text) for row in rows]
         self._reader = LinearIntentReader(OnnxEncoder())
 
     def __len__(self) -> int:

@@ -24,11 +24,13 @@ from conductor.domain.outcome import Outcome
 from conductor.domain.task import FINAL, Task, TaskState
 from conductor.ledger.canonical import Prepared
 from conductor.ledger.chain import Ledger
-from conductor.ledger.entry import Body
+from conductor.ledger.entry import Body, Entry
 
 _RETRY_AFTER_S: Final = 1.0
 _PATIENCE_S: Final = 10.0
 _CHOICES_KEPT: Final = 256
+#: What an entry says of weights that nobody here can see; its subject is the model's name with the address.
+_UNCHECKED: Final[Body] = {"sha256": None, "remark": "the weights are behind an endpoint and cannot be checked"}
 
 log = structlog.get_logger(__name__)
 
@@ -111,17 +113,21 @@ class LedgerKeeper:
             ) from None
 
     async def record_model(self, name: str, checksum: str) -> None:
-        """Record which weights take part in decisions from now on, unless the last entry about them says the same."""
+        """Record which weights take part in decisions from now on, unless the last entry about them says the same.
+
+        Args:
+            checksum: SHA-256 in lowercase hex; empty where the weights are behind an endpoint.
+        """
         if await self.recorded_checksum(name) != checksum:
-            self.record("model", name, {"sha256": checksum})
+            self.record("model", name, {"sha256": checksum} if checksum else _UNCHECKED)
 
     async def recorded_checksum(self, name: str) -> str | None:
-        """The SHA-256 that the last entry about a model names; None when there is none."""
+        """The SHA-256 that the last entry about a model names, empty where it could not be had; None without an entry."""
         recorded = (await self._outbox.entries_about(name)).get("model")
         if recorded is None:
             return None
         entry = await asyncio.to_thread(self.ledger.read, recorded)
-        return str(entry.body.get("sha256"))
+        return checksum_in(entry)
 
     def on_transition(self, task: Task, event: TaskEvent) -> None:
         """Listener for `Transitions`."""
@@ -182,6 +188,11 @@ class LedgerKeeper:
             self._next_block = asyncio.get_running_loop().create_future()
 
 
+def checksum_in(entry: Entry) -> str:
+    """The SHA-256 that an entry about a model names; empty where it could not be had."""
+    return str(entry.body.get("sha256") or "")
+
+
 def outcome_body(task: Task) -> JsonObject:
     """What the ledger says about an end: the state, and what was measured."""
     body: dict[str, JsonValue] = {"state": task.state.value, "attempts": task.attempt}
@@ -224,7 +235,7 @@ def _choice(decision: Decision) -> dict[str, JsonValue]:
             for node in decision.nodes
         ],
         "reasoning_sha256": hashlib.sha256(decision.reasoning.encode()).hexdigest(),
-        "models": dict(decision.models),
+        "models": {name: checksum or None for name, checksum in decision.models},
     }
 
 

@@ -1,8 +1,11 @@
 """Decide about many texts at once and measure how good the decisions are; needs no server and records nothing.
 
-The fleet is this machine, as found now and idle; there is no experience, so the same texts get the same device anywhere.
+The mind is the one that the server of this installation decides with (`mind_at_rest`). The fleet is this machine, as
+found now, and there is no experience: with the shipped mind the same texts get the same device anywhere. Evaluations are
+for an idle fleet instead, so that their figures do not depend on what else this machine does meanwhile.
 """
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,10 +15,11 @@ from conductor.adapters.encoder_onnx.encoder import OnnxEncoder
 from conductor.adapters.sensors.machine import LocalMachine
 from conductor.adapters.sensors.probes import own_probes
 from conductor.app.installation import Installation
-from conductor.app.minds import language_model
-from conductor.decisions.batch import Row, decide_rows, judged, output_row, read_rows
-from conductor.decisions.evaluate import Report, evaluate
+from conductor.app.mind_at_rest import mind_at_rest
+from conductor.decisions.batch import Row, check_labels, decide_rows, judged, output_row, read_rows
+from conductor.decisions.evaluate import IdleFleet, Report, evaluate
 from conductor.decisions.memory import ExperienceMemory
+from conductor.decisions.ports import FleetView
 from conductor.decisions.recommend import DecisionMaker
 from conductor.domain.clock import Clock
 from conductor.domain.decision import Decision
@@ -31,19 +35,28 @@ _PER_BATCH = 64
 
 
 class Mind:
-    """The decision maker by itself."""
+    """The decision maker by itself; blocking.
+
+    Raises:
+        SettingsError: a stored setting is impossible.
+    """
 
     def __init__(self, installation: Installation) -> None:
         clock = SystemClock()
         encoder = OnnxEncoder()
-        self._most_attached_bytes = installation.settings.attachments.max_bytes
-        self._maker = DecisionMaker(
-            encoder,
-            _this_machine(clock, installation.data_dir),
-            ExperienceMemory(width=encoder.width, places=1),
-            clock,
-            language_model(installation.settings, installation.around, clock),
-        )
+        found = asyncio.run(mind_at_rest(installation, encoder, clock))
+        #: What decides besides the shipped mind, and what stays away and why; a sentence each.
+        self.remarks = found.remarks
+        self._most_attached_bytes = found.settings.attachments.max_bytes
+
+        def a_maker(fleet: FleetView) -> DecisionMaker:
+            memory = ExperienceMemory(width=encoder.width, places=1)
+            maker = DecisionMaker(encoder, fleet, memory, clock, found.language_model)
+            maker.retune(found.tuned)
+            return maker
+
+        self._maker = a_maker(_this_machine(clock, installation.data_dir))
+        self._idle = a_maker(IdleFleet())
 
     def decide(self, text: str, attached: Sequence[Path] = ()) -> Decision:
         """The decision about one text, with files of the caller's own.
@@ -66,10 +79,11 @@ class Mind:
         """How good the decisions are on lines of `{"id", "text", "accept", "best"}`.
 
         Raises:
-            InvalidInput: a line is malformed; names line and field.
+            InvalidInput: there is no line, or one is malformed; names line and field.
         """
         rows = read_rows(lines)
-        return evaluate([judged(row, analysis, decision) for row, analysis, decision in decide_rows(self._maker, rows)])
+        check_labels(rows)
+        return evaluate([judged(row, analysis, decision) for row, analysis, decision in decide_rows(self._idle, rows)])
 
 
 class Batch:

@@ -41,10 +41,10 @@ class MindHistory:
         return found.as_json()
 
 
-def save_plots(report_json: Mapping[str, Any], folder: Path) -> list[Path]:
+def save_plots(report_json: Mapping[str, Any], folder: Path, *, dark: bool = False) -> list[Path]:
     """Draw a report into PNG files; see `adapters.plots.draw_report`.
 
     Raises:
         InvalidInput: matplotlib is not installed, or the folder cannot be written.
     """
-    return draw_report(report_json, folder)
+    return draw_report(report_json, folder, dark=dark)

@@ -1,84 +1,29 @@
-"""Choose the language model that takes part in decisions, by the settings `mind.*`; nothing is loaded yet.
+"""Know who takes part in decisions while the product runs: record it on the ledger, and say what keeps a model away.
 
-Our own runs in this process, foreign ones in a worker process or behind an endpoint. Each tells at its first use if it
-cannot work, and decisions are made without it until it can.
+Which language model the settings name is `chosen_mind`'s. How one of other people fares is seen at every question it is
+asked (`watched_mind`), so that nobody has to read a decision's reasoning to learn of it.
 """
 
 import asyncio
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import structlog
 
-from conductor.adapters.local_processes.environment import task_environment
-from conductor.adapters.mind_llama.model import SHIPPED, OwnMind
-from conductor.adapters.minds.endpoint import Endpoint
-from conductor.adapters.minds.worker import WorkerMind
+from conductor.adapters.mind_llama.model import OwnMind
+from conductor.app.chosen_mind import WithheldMind, admitted
 from conductor.app.ledgering import LedgerKeeper
-from conductor.app.settings.mind_choice import MindKind, endpoint_of, mind_kind
-from conductor.app.settings.model import Settings
-from conductor.app.settings.sources import Surroundings
-from conductor.decisions.completion import CompletionReader
+from conductor.app.mind_now import MindNow, MindState
+from conductor.app.watched_mind import WatchedMind
 from conductor.decisions.converse.snapshot import ModelNow
-from conductor.decisions.ports import Adjuster, LanguageModel, Proposal
-from conductor.domain.clock import Clock
-from conductor.domain.errors import ConductorError, ModelError, StorageError
+from conductor.decisions.ports import Adjuster, LanguageModel
+from conductor.domain.errors import ModelError
 
 log = structlog.get_logger(__name__)
 
 _ROLE: Final = "takes part in decisions"
 _TUNED_ROLE: Final = "adapts decisions to this installation"
-#: Nothing is fetched while decisions wait, and nobody is told that a model is used.
-_OFFLINE: Final = {
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-}
-
-
-def language_model(settings: Settings, around: Surroundings, clock: Clock) -> LanguageModel | None:
-    """The language model that the settings name; None for `none`. Our own, damaged, says so when it is asked."""
-    match mind_kind(settings.mind.model):
-        case MindKind.NONE:
-            return None
-        case MindKind.OWN:
-            return own_mind()
-        case MindKind.ENDPOINT:
-            return CompletionReader(_endpoint(settings, clock))
-        case MindKind.HUB | MindKind.FOLDER | MindKind.GGUF:
-            return worker_mind(settings, around, clock)
-
-
-def own_mind(folder: Path = SHIPPED) -> LanguageModel:
-    """Our own model; damaged, it stays away and says so."""
-    try:
-        return OwnMind(folder)
-    except StorageError as damaged:
-        return WithheldMind("conductor-mind", damaged.message)
-
-
-class WithheldMind:
-    """Stands for a language model that may not take part, and says why whenever it is asked.
-
-    Args:
-        why: with the remedy.
-    """
-
-    def __init__(self, name: str, why: str) -> None:
-        self.name = name
-        self.checksum = ""
-        self.why = why
-
-    def propose(self, texts: Sequence[str]) -> Sequence[Proposal]:
-        """Refuse.
-
-        Raises:
-            ModelError: always.
-        """
-        raise ModelError(self.why)
+_RESTART: Final = "start the server again"
+_SHIPPED_ONE: Final = f"take the shipped model: `conductor settings set mind.model conductor`, then {_RESTART}"
 
 
 class ActiveModels:
@@ -88,11 +33,46 @@ class ActiveModels:
         self._keeper = keeper
         self._found: list[ModelNow] = []
         self._tuned: list[ModelNow] = []
-        self.problem = ""
+        self._mind: LanguageModel | None = None
+        self._foreign: ModelNow | None = None
 
     def now(self) -> tuple[ModelNow, ...]:
         """The models that take part."""
-        return (*self._found, *self._tuned)
+        foreign = () if self._foreign is None or self._state() is not MindState.READY else (self._foreign,)
+        return (*self._found, *foreign, *self._tuned)
+
+    @property
+    def problem(self) -> str:
+        """Why the language model stays away, in a sentence; empty if it does not, or is still being loaded."""
+        why = self._why()
+        return f"language model: {why}" if why else ""
+
+    def mind(self, *, in_effect: str, configured: str) -> MindNow:
+        """How the language model fares.
+
+        Args:
+            in_effect: the setting `mind.model` at the start.
+            configured: the same as it is now, and counts from the next start.
+        """
+        state = self._state()
+        mind = self._mind if state is MindState.READY else None
+        why, _, remedy = self._why().partition("; ")  # as all our messages are built
+        if state is MindState.FAILS:
+            remedy = f"{remedy}; or {_SHIPPED_ONE}" if remedy else _SHIPPED_ONE
+        elif state is MindState.LOADING:
+            why, remedy = "it is being loaded, and decisions are made without it meanwhile", "wait"
+        if configured != in_effect:
+            changed = f"mind.model was changed after the server had started with {in_effect}"
+            why, remedy = f"{changed}, which stays away: {why}" if why else changed, _RESTART
+        return MindNow(
+            configured=configured,
+            in_effect=in_effect,
+            state=state.value,
+            running="" if mind is None else mind.name,
+            sha256=self._sha256() if mind is not None else "",
+            why=why,
+            remedy=remedy,
+        )
 
     async def add(self, name: str, checksum: str, role: str) -> None:
         """Record that a model takes part from now on."""
@@ -106,63 +86,62 @@ class ActiveModels:
             self._tuned = [ModelNow(name=version.name, sha256=version.checksum, role=_TUNED_ROLE)]
 
     async def admit(self, mind: LanguageModel | None) -> LanguageModel | None:
-        """Our own model only with the weights that the ledger names for its version; others when they have loaded.
-
-        Weights that changed under the same version are damaged or somebody else's: they take no part in decisions.
-        """
-        if isinstance(mind, WithheldMind):
-            return self._withheld(mind.name, mind.why)
-        if not isinstance(mind, OwnMind):
-            return mind
-        try:
-            checksum = await asyncio.to_thread(lambda: mind.checksum)
-        except ConductorError as damaged:
-            return self._withheld(mind.name, damaged.message)
-        recorded = await self._keeper.recorded_checksum(mind.name)
-        if recorded not in (None, checksum):
-            return self._withheld(
-                mind.name,
-                f"the weights of {mind.name} have SHA-256 {checksum}, the ledger recorded {recorded}; "
-                "install the package again, or set mind.model to none",
-            )
-        await self.add(mind.name, checksum, _ROLE)
-        return mind
+        """Our own model only with the weights that the ledger names for its version; others are watched from now on."""
+        found = await admitted(mind, self._keeper.recorded_checksum)
+        if isinstance(found, OwnMind):
+            await self.add(found.name, found.checksum, _ROLE)
+        elif isinstance(found, WithheldMind):
+            log.warning("language_model_absent", model=found.name, because=found.why)
+        elif found is not None:
+            found = WatchedMind(found)
+        self._mind = found
+        return found
 
     async def load(self, mind: LanguageModel | None) -> None:
-        """Load a foreign model now rather than in the first decision, and record that it takes part."""
-        if mind is None or isinstance(mind, OwnMind | WithheldMind):
+        """Load a foreign model now rather than in the first decision, and record that it takes part once it does."""
+        if not isinstance(mind, WatchedMind):
             return
+        checksum = await self._awake(mind)
+        await self._keeper.record_model(mind.name, checksum)
+        self._foreign = ModelNow(name=mind.name, sha256=checksum, role=_ROLE)
+
+    async def _awake(self, mind: WatchedMind) -> str:
+        """Wait until it can be used, however long that takes; its checksum."""
+        loop, answered = asyncio.get_running_loop(), asyncio.Event()
+        mind.on_answer = lambda: loop.call_soon_threadsafe(answered.set)
         try:
-            checksum = await asyncio.to_thread(lambda: mind.checksum)
-        except ConductorError as failure:
-            self._withheld(mind.name, failure.message)
-        else:
-            await self.add(mind.name, checksum, _ROLE)
+            while True:
+                try:
+                    return await mind.wake()
+                except ModelError as failure:
+                    log.warning("language_model_absent", model=mind.name, because=failure.message)
+                    await answered.wait()  # every decision asks it again, and it may be there by then
+                    answered.clear()
+        finally:
+            mind.on_answer = None
 
-    def _withheld(self, name: str, why: str) -> "WithheldMind":
-        self.problem = f"language model: {why}"
-        log.warning("language_model_absent", model=name, because=why)
-        return WithheldMind(name, why)
+    def _state(self) -> MindState:
+        match self._mind:
+            case None:
+                return MindState.OFF
+            case WithheldMind():
+                return MindState.WITHHELD
+            case WatchedMind() as mind if mind.is_loading or not (mind.failure or self._foreign):
+                return MindState.LOADING
+            case WatchedMind() as mind if mind.failure:
+                return MindState.FAILS
+            case _:
+                return MindState.READY
 
+    def _why(self) -> str:
+        match self._mind, self._state():
+            case WithheldMind() as mind, _:
+                return mind.why
+            case WatchedMind() as mind, MindState.FAILS:
+                return mind.failure
+            case _:
+                return ""
 
-def worker_mind(settings: Settings, around: Surroundings, clock: Clock) -> WorkerMind:
-    """A model in a process of its own. One core stays free for the server, which goes on deciding meanwhile."""
-    model = settings.mind.model
-    threads = max(1, around.logical_cores - 1)
-    # -P: what lies in the server's working directory must not be imported
-    command = [sys.executable, "-P", "-m", "conductor.app.mind_worker", "--model", model, "--threads", str(threads)]
-    named = {"HF_HUB_CACHE": around.environ["HF_HUB_CACHE"]} if around.environ.get("HF_HUB_CACHE") else {}
-    environment = task_environment(around.environ, {"HOME": str(around.home), **_OFFLINE, **named})
-    return WorkerMind(command, name=model, environment=environment, clock=clock, timeout_s=settings.mind.timeout_s)
-
-
-def _endpoint(settings: Settings, clock: Clock) -> Endpoint:
-    address, name = endpoint_of(settings.mind.model)
-    key = settings.mind.api_key
-    return Endpoint(
-        address,
-        model=settings.mind.model_name or name,
-        key=None if key is None else key.get_secret_value(),
-        timeout_s=settings.mind.timeout_s,
-        clock=clock,
-    )
+    def _sha256(self) -> str:
+        name = None if self._mind is None else self._mind.name
+        return next((model.sha256 for model in self.now() if model.name == name), "")

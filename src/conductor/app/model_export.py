@@ -10,8 +10,8 @@ def export_own_mind(target: Path, *, float32: bool) -> int:
 
     Raises:
         ModelError: the package `gguf` is missing.
-        InvalidInput: the file exists already.
-        StorageError: the model's files are missing or damaged, or the file cannot be written.
+        InvalidInput: the file exists already, or nothing can be written where it is to be.
+        StorageError: the model's files are missing or damaged, or the disk is full or fails.
     """
     export_gguf(target, float32=float32)
     return target.stat().st_size

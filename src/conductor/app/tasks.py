@@ -217,6 +217,7 @@ class Tasks:
         Attempts that were running when the server died are repeated and do not count as retries.
         """
         unfinished = await self._archive.unsettled()
+        attempts = await self._experiences.unsettled_attempts()
         for task in unfinished:
             if task.state is TaskState.RUNNING:
                 task = replace(task, attempt=task.attempt - 1)  # the same attempt begins again
@@ -224,7 +225,8 @@ class Tasks:
             workload = task.submission.workload
             if workload is not None and not self._executor.is_inline_kind(workload.kind):
                 with contextlib.suppress(InvalidInput):  # its plug-in was taken out; the attempt will say so
-                    self._profiles[task.task_id] = self._executor.profile(workload.kind, workload.spec)
+                    profile = self._profiles[task.task_id] = self._executor.profile(workload.kind, workload.spec)
+                    self._maker.restore_attempts(task, attempts.get(task.task_id, ()), profile)
             if task.state in (TaskState.PLACED, TaskState.RUNNING):
                 task, _ = self._transitions.move(
                     task, TaskState.QUEUED, detail={"reason": "the server stopped during the attempt"}

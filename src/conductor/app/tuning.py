@@ -8,39 +8,48 @@ The arithmetic is `decisions.tuning`, where labels come from `decisions.labels`,
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import structlog
 
 from conductor.adapters.mind_tuning.guard import Guard
-from conductor.adapters.mind_tuning.versions import SHIPPED, Version, Versions, name_of
+from conductor.adapters.mind_tuning.versions import SHIPPED, Version, Versions
 from conductor.adapters.sql.corrections import SqlCorrections
+from conductor.app.kept_version import kept_version, read_version
 from conductor.app.ledgering import LedgerKeeper
 from conductor.app.minds import ActiveModels
 from conductor.app.tuning_run import Material, Outcome, read_material, tune
-from conductor.decisions.labels import Label, gather_labels, missing, split
+from conductor.decisions.labels import Label, gather_labels, shortage, split
 from conductor.decisions.ports import ExperienceStore, TextEncoder
 from conductor.decisions.recommend import DecisionMaker
-from conductor.decisions.tuning import Adjustment, TunedMind
+from conductor.decisions.tuning import TunedMind
 from conductor.domain.clock import Clock
 from conductor.domain.errors import ConductorError, Conflict, ModelError, NotFound
 
 #: The latest corrections, devices asked for and runs that are looked at.
 _LOOKED_AT: Final = 5000
+_MORE_LABELS: Final = (
+    "run tasks as usual, then say of some where they belonged: `conductor tasks list` shows them, "
+    "`conductor tasks correct TASK --device GPU` labels one; a `device` in the metadata of a submission labels it too"
+)
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
 class Job:
-    """How the last fit stands: `idle` before the first, then `running`, `kept`, `not_kept`, `too_little` or `failed`."""
+    """How the last fit stands: `idle` before the first, then `running`, `kept`, `not_kept`, `too_little` or `failed`.
+
+    `because` says why it ended so, `next_step` what a person can do now.
+    """
 
     state: str = "idle"
     done: int = 0
     total: int = 0
     because: str = ""
+    next_step: str = ""
     version: int | None = None
     labels: dict[str, int] = field(default_factory=dict)
     judgement: dict[str, Any] | None = None
@@ -78,23 +87,18 @@ class Tuning:
         self.problem: str | None = None
 
     async def restore(self) -> None:
-        """Let the version that was in use take part again, if it is still the one that the ledger knows."""
-        name = "the tuned version"
+        """Let corrected priorities count again, and the version that was in use if it is still the one on the ledger."""
+        for correction in await self._corrections.latest(_LOOKED_AT):
+            self._maker.prioritise(correction.task_id, correction.description, correction.priority)
         try:
-            number = await asyncio.to_thread(self._versions.active)
-            if number == SHIPPED:
-                return
-            name = name_of(number)
-            mind = await self._usable(number)
-            recorded = await self._keeper.recorded_checksum(name)
-            if recorded != mind.checksum:
-                raise ModelError(f"its SHA-256 is {mind.checksum}, the ledger recorded {recorded or 'none'}")
-        except ConductorError as refusal:
-            self.problem = f"{name} does not take part, the shipped mind decides: {refusal.message}"
-            log.warning("tuned_version_set_aside", version=name, because=refusal.message)
+            mind = await kept_version(self._versions, self._encoder, self._keeper.recorded_checksum)
+        except ModelError as refusal:
+            self.problem = refusal.message
+            log.warning("tuned_version_set_aside", because=refusal.message)
             self._maker.retune(None, self.problem)
             return
-        self._use(mind)
+        if mind is not None:
+            self._use(mind)
 
     async def run(self) -> None:
         """Fit whenever `start` asks for it."""
@@ -122,16 +126,29 @@ class Tuning:
         return self.job
 
     async def listing(self) -> list[dict[str, Any]]:
-        """Every version with its card, oldest first; the shipped mind is number 0."""
+        """Every version with what it reached on its hold-out and its card, oldest first; the shipped mind is number 0.
+
+        `hold_out` compares it with the version it was measured against: `count` texts that it had not learned from, on
+        which `right` (in 0–1) and `log_loss` (in nats) were `before` and `after`. None for the shipped mind.
+        """
         found = await asyncio.to_thread(self._versions.all)
         used = await self._active()
         return [
-            {"version": SHIPPED, "active": used == SHIPPED, "usable": True, "card": None},
+            {
+                "version": SHIPPED,
+                "active": used == SHIPPED,
+                "usable": True,
+                "made_at_unix_s": None,
+                "hold_out": None,
+                "card": None,
+            },
             *(
                 {
                     "version": version.number,
                     "active": used == version.number,
                     "usable": version.card.get("encoder", {}).get("sha256") == self._encoder.checksum,
+                    "made_at_unix_s": version.card.get("created_at_unix_s"),
+                    "hold_out": _hold_out(version.card),
                     "card": dict(version.card),
                 }
                 for version in found
@@ -174,15 +191,7 @@ class Tuning:
             return None
 
     async def _usable(self, number: int) -> TunedMind:
-        stored = await asyncio.to_thread(self._versions.read, number)
-        fitted_to = stored.card.get("encoder", {}).get("sha256")
-        if fitted_to != await asyncio.to_thread(lambda: self._encoder.checksum):
-            raise ModelError(f"it was fitted to another encoder (SHA-256 {fitted_to}); run `conductor mind tune` again")
-        try:
-            adjustment = Adjustment.of(stored.arrays, width=self._encoder.width)
-        except ValueError as foreign:
-            raise ModelError(f"version {number} is no tuned mind: {foreign}") from foreign
-        return TunedMind(name_of(number), stored.checksum, adjustment)
+        return await asyncio.to_thread(read_version, self._versions, number, self._encoder)
 
     async def _tune(self) -> None:
         job = self.job
@@ -190,11 +199,8 @@ class Tuning:
         job.labels = {source: sum(label.source == source for label in labels) for source in {x.source for x in labels}}
         parts = split(labels)
         if parts is None:
-            job.state = "too_little"
-            job.because = (
-                f"labelled descriptions: {len(labels)}; at least {missing(labels)} more, of different work, are "
-                "needed, and `conductor tasks correct TASK --device DEVICE` adds one"
-            )
+            job.state, job.next_step = "too_little", _MORE_LABELS
+            job.because = (await asyncio.to_thread(shortage, labels)).because()
             return
 
         def count(done: int, total: int) -> None:
@@ -204,6 +210,7 @@ class Tuning:
         material = await asyncio.to_thread(read_material, self._maker.untuned, parts, guard, count)
         outcome = await asyncio.to_thread(tune, material, self._in_use)
         job.judgement, job.because = asdict(outcome.judgement), outcome.judgement.because
+        job.next_step = outcome.judgement.next_step
         if outcome.judgement.kept:
             job.version = await self._keep(material, outcome, labels)
         job.state = "kept" if outcome.judgement.kept else "not_kept"
@@ -247,3 +254,16 @@ class Tuning:
     def _check_idle(self) -> None:
         if self.job.state == "running":
             raise Conflict("the mind is being tuned; try again when that is done")
+
+
+def _hold_out(card: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a version reached; None where its card does not say."""
+    judgement = card.get("judgement", {})
+    before, after = judgement.get("held_out_before"), judgement.get("held_out_after")
+    if before is None or after is None:
+        return None
+    return {
+        "count": after["count"],
+        "against": card.get("parent", SHIPPED),
+        **{name: {"before": before[name], "after": after[name]} for name in ("right", "log_loss")},
+    }

@@ -81,7 +81,8 @@ def tune(material: Material, in_use: TunedMind | None) -> Outcome:
     """Fit to the taught texts and compare with the version in use, or with none; blocking."""
     parts, guard = material.parts, material.guard
     adjustment = Adjustment(_device_head(material), _kind_head(material))
-    held_out = [material.read[label.text] for label in parts.held_out]
+    asked = [(label.text, label.device) for label in parts.held_out if label.device is not None]
+    held_out = [material.read[text] for text, _ in asked]
     judging = [material.read[text.text] for text in guard.judging]
     before = Adjustment.zero(adjustment.device.weights.shape[1]) if in_use is None else in_use.adjustment
     return Outcome(
@@ -89,15 +90,16 @@ def tune(material: Material, in_use: TunedMind | None) -> Outcome:
         judge(
             held_out=(_devices(before.device, held_out), _devices(adjustment.device, held_out)),
             guard=(_devices(before.device, judging), _devices(adjustment.device, judging)),
-            held_out_targets=_one_hot([DEVICES.index(label.device) for label in parts.held_out], len(DEVICES)),
+            held_out_targets=_one_hot([DEVICES.index(device) for _, device in asked], len(DEVICES)),
             guard_targets=np.array([[float(device in text.accept) for device in DEVICES] for text in guard.judging]),
         ),
     )
 
 
 def _device_head(material: Material) -> Head:
-    taught, rehearsed = material.parts.taught, material.guard.rehearsed
-    classes = np.array([DEVICES.index(label.device) for label in taught])
+    taught = [label for label in material.parts.taught if label.device is not None]
+    rehearsed = material.guard.rehearsed
+    classes = np.array([DEVICES.index(label.device) for label in taught if label.device is not None])
     calm = [material.read[text.text] for text in rehearsed]
     untuned = np.array([analysis.device_probabilities for analysis in calm])
     read = [material.read[label.text] for label in taught]
@@ -128,13 +130,13 @@ def _kind_head(material: Material) -> Head:
 
 
 def _with_kinds(material: Material, labels: Sequence[Label]) -> Examples:
-    named = [(material.read[label.text], label.kind, label.weight) for label in labels if label.kind is not None]
+    named = [(material.read[label.text], label.kind) for label in labels if label.kind is not None]
     width = len(next(iter(material.read.values())).embedding)
     return Examples(
-        embeddings=np.array([analysis.embedding for analysis, *_ in named]).reshape(-1, width),
-        probabilities=np.array([analysis.kind_probabilities for analysis, *_ in named]).reshape(-1, len(KINDS)),
-        targets=_one_hot([KINDS.index(kind) for _, kind, _ in named], len(KINDS)),
-        weights=np.array([weight for *_, weight in named]),
+        embeddings=np.array([analysis.embedding for analysis, _ in named]).reshape(-1, width),
+        probabilities=np.array([analysis.kind_probabilities for analysis, _ in named]).reshape(-1, len(KINDS)),
+        targets=_one_hot([KINDS.index(kind) for _, kind in named], len(KINDS)),
+        weights=np.ones(len(named)),
     )
 
 

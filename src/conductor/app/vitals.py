@@ -1,10 +1,12 @@
 """Whether everything works, and what does not, in sentences: what `/health` tells and talk answers from."""
 
+from dataclasses import asdict
 from typing import Any
 
 from conductor import __version__
 from conductor.adapters.sql.committer import GroupCommitter
 from conductor.adapters.workloads.registry import WorkloadRegistry
+from conductor.app.configuration import Configuration
 from conductor.app.ledger_desk import LedgerDesk
 from conductor.app.minds import ActiveModels
 from conductor.app.tuning import Tuning
@@ -19,6 +21,7 @@ class Vitals:
         self,
         *,
         clock: Clock,
+        configuration: Configuration,
         committer: GroupCommitter,
         ledger: LedgerDesk,
         tuning: Tuning,
@@ -27,6 +30,7 @@ class Vitals:
         dispatcher: Dispatcher,
     ) -> None:
         self._clock = clock
+        self._configuration = configuration
         self._committer = committer
         self._ledger = ledger
         self._tuning = tuning
@@ -43,7 +47,11 @@ class Vitals:
         return found + [f"workload {name}: {reason}" for name, reason in self._registry.broken.items()]
 
     def report(self) -> dict[str, Any]:
-        """The state in one word, the problems, and a few figures; `failing` is what cannot record."""
+        """The state in one word, the problems, the language model, and a few figures; `failing` is what cannot record."""
+        configuration = self._configuration
+        mind = self._models.mind(
+            in_effect=configuration.settings.mind.model, configured=configuration.wanted.mind.model
+        )
         return {
             "status": "failing" if self._committer.failure or self._ledger.trouble else "ok",
             "version": __version__,
@@ -51,4 +59,5 @@ class Vitals:
             "tasks_waiting": self._dispatcher.waiting,
             "tasks_running": self._dispatcher.running,
             "problems": self.problems(),
+            "mind": asdict(mind),
         }

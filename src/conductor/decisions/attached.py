@@ -49,6 +49,12 @@ def text_to_read(submission: Submission) -> str:
     return submission.description + _spelled_out(medium, len(submission.attachments))
 
 
+def own_words(text: str, attachments: Sequence[Attachment]) -> str:
+    """The description that `text_to_read` made a text of: what of it a person wrote, and may be quoted back."""
+    medium = _medium(attachments)
+    return text if medium is None else text.removesuffix(_spelled_out(medium, len(attachments)))
+
+
 def weighed(analysis: Analysis, attachments: Sequence[Attachment]) -> Analysis:
     """The analysis of `text_to_read` with device probabilities moved by the medium of the attached files.
 

@@ -10,6 +10,7 @@ Not covered: other formats.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Final
 
 from conductor.decisions.analyse import Analysis
@@ -24,6 +25,7 @@ from conductor.domain.task import Submission
 
 #: Rows encoded at once; bounds memory, and lets output begin before all input is read.
 _CHUNK: Final = 64
+_EXAMPLE: Final = '{"id": "1", "text": "Resize these photos", "accept": ["ISP", "GPU"], "best": "ISP"}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,20 +91,30 @@ def output_row(row: Row, decision: Decision) -> JsonObject:
     }
 
 
+def check_labels(rows: Sequence[Row]) -> None:
+    """See that every row has labels to judge by, before any is decided.
+
+    Raises:
+        InvalidInput: there are no rows, or `accept` or `best` of one is missing or names no device type; the message
+            names line and field.
+    """
+    if not rows:
+        raise InvalidInput(f"there are no rows to judge by; each line is one, for example {_EXAMPLE}", field="rows")
+    for row in rows:
+        _labels(row)
+
+
 def judged(row: Row, analysis: Analysis, decision: Decision) -> Judged:
     """A decision, and what its parts would have chosen alone, beside the labels of its row.
 
     Raises:
         InvalidInput: `accept` or `best` is missing or names no device type; the message names line and field.
     """
-    accept, best = row.extra.get("accept"), row.extra.get("best")
-    if not isinstance(accept, Sequence) or isinstance(accept, str) or not accept:
-        raise _bad(row.line, "accept", "must be a list of device types, at least one")
-    accepted = frozenset(_device(row.line, "accept", name) for name in accept)
+    accepted, best = _labels(row)
     return Judged(
         row_id=row.row_id,
         accept=accepted,
-        best=_device(row.line, "best", best),
+        best=best,
         chosen=decision.device,
         probability=dict(decision.device_probabilities)[decision.device],
         confidence=decision.confidence,
@@ -110,6 +122,17 @@ def judged(row: Row, analysis: Analysis, decision: Decision) -> Judged:
         language=str(row.extra.get("lang") or "und"),
         alone=_alone(analysis),
     )
+
+
+def _labels(row: Row) -> tuple[frozenset[DeviceType], DeviceType]:
+    """The `accept` set and `best` of a row."""
+    accept = row.extra.get("accept")
+    if not isinstance(accept, Sequence) or isinstance(accept, str) or not accept:
+        raise _bad(row.line, "accept", f"must be a list of device types, at least one, as in {_EXAMPLE}")
+    if "best" not in row.extra:
+        raise _bad(row.line, "best", f"is missing; it is the device type that is best, as in {_EXAMPLE}")
+    accepted = frozenset(_device(row.line, "accept", name) for name in accept)
+    return accepted, _device(row.line, "best", row.extra["best"])
 
 
 def _alone(analysis: Analysis) -> tuple[tuple[str, DeviceType, float], ...]:
@@ -144,7 +167,9 @@ def _device(number: int, field: str, name: object) -> DeviceType:
     try:
         return DeviceType(str(name))
     except ValueError:
-        raise _bad(number, field, f"names {name!r}; device types are {', '.join(DeviceType)}") from None
+        close = get_close_matches(str(name).upper(), list(DeviceType), n=1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        raise _bad(number, field, f"names {name!r}; device types are {', '.join(DeviceType)}{meant}") from None
 
 
 def _bad(number: int, field: str, what: str) -> InvalidInput:

@@ -4,7 +4,7 @@ Every stated confidence is later compared with what happened. Brier score and ex
 are kept as running sums; the correction is a line through the log-odds (Platt 1999) with a prior that it is the
 identity, so that a handful of outcomes moves it a little and a thousand decide. Outcomes fade, because fleets change.
 
-Covered: one map for all decisions; monotone, so corrected confidences keep their order.
+Covered: one map for all decisions; monotone, so corrected confidences keep their order up to the bound of 0.99.
 Not covered: a map of its own for each kind of work.
 """
 
@@ -13,6 +13,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from conductor.decisions.confidence import MOST_CONFIDENT
 
 _BINS: Final = 40
 _FADE: Final = 0.999
@@ -68,12 +70,13 @@ class Calibration:
         self._count += 1
 
     def confidence(self, raw: float) -> float:
-        """The corrected confidence of a raw weighted sum, in 0–1; the raw sum itself while nothing is recorded."""
+        """The confidence to state for a raw weighted sum, in 0–0.99: the corrected sum, or while nothing is recorded the
+        sum itself, but never certainty (`MOST_CONFIDENT`)."""
         if self._count - self._fitted_at > _REFIT_SHARE * self._fitted_at:
             self._fit()
         if self._count == 0:
-            return raw
-        return float(_sigmoid(self._slope * _logit(np.asarray(raw)) + self._offset))
+            return min(raw, MOST_CONFIDENT)
+        return min(float(_sigmoid(self._slope * _logit(np.asarray(raw)) + self._offset)), MOST_CONFIDENT)
 
     def raw(self, stated: float) -> float:
         """The raw sum that would be stated as this confidence now; undoes `confidence`, for records read back."""

@@ -40,7 +40,7 @@ class CompletionReader:
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of the weights, or of address and name where the weights are elsewhere."""
+        """SHA-256 of the weights; empty where they are out of reach."""
         return self._completer.checksum
 
     def propose(self, texts: Sequence[str]) -> Sequence[Proposal]:

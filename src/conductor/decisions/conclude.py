@@ -32,7 +32,8 @@ def conclude(task_id: str, request: Request, lessons: Lessons, fleet: FleetView,
     """Decide a request; brings the neighbours kept with its analysis up to date."""
     analysis = request.analysis
     analysis.nearest = lessons.memory.nearest(analysis.embedding, analysis.nearest)
-    evidence = gather(lessons.memory.recall(analysis.embedding, analysis.nearest), now_unix_s=now_unix_s)
+    found = lessons.memory.recall(analysis.embedding, analysis.nearest)
+    evidence = gather(found, now_unix_s=now_unix_s)
     choice = choose_device(lessons.habits.weigh(analysis.device_probabilities, request.signature), evidence)
     estimates, ranking = _Placing(request, choice.device, evidence, lessons, fleet, now_unix_s).best()
     device_runs = lessons.rates.runs(ranking.device)
@@ -50,6 +51,7 @@ def conclude(task_id: str, request: Request, lessons: Lessons, fleet: FleetView,
         now_unix_s=now_unix_s,
         duration_s=estimates.duration_s.value,
         proposed=analysis.proposal.priority if analysis.proposal else None,
+        corrected=lessons.priorities.of(analysis.description, analysis.features.urgency, found),
     )
     decision = Decision(
         task_id=task_id,

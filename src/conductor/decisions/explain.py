@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from conductor.decisions.confidence import WEIGHTS
+from conductor.decisions.confidence import MOST_CONFIDENT, WEIGHTS
 from conductor.decisions.reasoning import KIND_WORDS, number, percent, quantity_words, strings
 from conductor.domain.decision import Decision, Estimate, NodeScore
 from conductor.domain.json import JsonObject
@@ -68,11 +68,14 @@ def explain(decision: Decision, outcome: Outcome | None = None) -> Explanation:
         Section(title="Confidence", lines=_confidence(decision)),
         Section(title="Similar past tasks", lines=_similar(decision)),
         Section(title="What came of it", lines=_outcome(decision, outcome)),
-        Section(
-            title="Models that took part", lines=tuple(f"{name} · sha256 {sum_}" for name, sum_ in decision.models)
-        ),
+        Section(title="Models that took part", lines=_models(decision)),
     ]
     return Explanation(task_id=decision.task_id, sections=tuple(section for section in sections if section.lines))
+
+
+def _models(decision: Decision) -> tuple[str, ...]:
+    unseen = "its weights are behind the endpoint and cannot be checked"
+    return tuple(f"{name} · {f'sha256 {digest}' if digest else unseen}" for name, digest in decision.models)
 
 
 def _recognised(decision: Decision) -> tuple[str, ...]:
@@ -195,7 +198,12 @@ def _confidence(decision: Decision) -> tuple[str, ...]:
     )
     lines = [f"{percent(weight)} × {name} {value:.3f}" for (name, value), weight in zip(named, WEIGHTS, strict=True)]
     raw = number(decision.evidence, "raw_confidence")
-    corrected = "" if abs(raw - decision.confidence) < 0.0005 else f", {raw:.3f} before correction by the track record"
+    if abs(raw - decision.confidence) < 0.0005:
+        corrected = ""
+    elif raw > decision.confidence == MOST_CONFIDENT:
+        corrected = f", which is the most that is ever stated; {raw:.3f} before"
+    else:
+        corrected = f", {raw:.3f} before correction by the track record"
     return (*lines, f"together {decision.confidence:.3f}{corrected}")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
 from conductor.decisions.analyse import Analysis
-from conductor.decisions.attached import attached_evidence, attached_quantities, attached_sizes, weighed
+from conductor.decisions.attached import attached_evidence, attached_quantities, attached_sizes, own_words, weighed
 from conductor.decisions.estimate import Estimates
 from conductor.decisions.features import Features, features_of
 from conductor.decisions.quantities import Quantity
@@ -133,7 +133,9 @@ def as_evidence(
         "verbs": list(features.verbs),
         "batch": features.batch,
         "notes": list(features.notes),
-        "language_model": as_facts(request.analysis.proposal, request.analysis.description, device),
+        "language_model": as_facts(
+            request.analysis.proposal, own_words(request.analysis.description, request.attachments), device
+        ),
         "kind_probability": round(request.analysis.kind_probability, 6),
         "margin": round(margin, 6),
         "similar_runs": round(similar_runs, 6),

@@ -98,7 +98,7 @@ class LanguageModel(Protocol):
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of the weights, lowercase hex; of the address and model name where the weights are elsewhere."""
+        """SHA-256 of the weights, lowercase hex; empty where the weights are behind an endpoint."""
         ...
 
     def propose(self, texts: Sequence[str]) -> Sequence[Proposal]:
@@ -199,7 +199,7 @@ class Completer(Protocol):
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of the weights, or of address and name where the weights are elsewhere; lowercase hex."""
+        """SHA-256 of the weights, lowercase hex; empty where they are out of reach."""
         ...
 
     def complete(self, prompt: str, schema: JsonObject) -> str:
@@ -224,10 +224,19 @@ class FleetView(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailedAttempt:
+    """An attempt that failed and was to be repeated: where, and when that was known."""
+
+    node_id: str
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Experience:
     """One past task with its outcome, as remembered for later decisions.
 
     `embedding` is float32 [width]. `sizes` are the quantities of its `WorkProfile` (and of its text) at that time.
+    `failed_attempts` are those before the last one, oldest first; a store finds them in the record of transitions.
     """
 
     task_id: str
@@ -245,6 +254,7 @@ class Experience:
     predicted_duration_s: float
     confidence: float
     at_unix_s: float
+    failed_attempts: tuple[FailedAttempt, ...] = ()
 
 
 class ExperienceStore(Protocol):
@@ -256,4 +266,8 @@ class ExperienceStore(Protocol):
 
     async def recall(self, limit: int) -> Iterable[Experience]:
         """The latest `limit` experiences, oldest first."""
+        ...
+
+    async def unsettled_attempts(self) -> Mapping[str, Sequence[FailedAttempt]]:
+        """By id of each task that is not settled, its attempts that failed, oldest first."""
         ...

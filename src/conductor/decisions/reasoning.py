@@ -37,6 +37,8 @@ KIND_WORDS: Final = MappingProxyType(
 ABSENT: Final = "the language model did not take part"
 #: From this certainty on a choice is called clear, below the other it is called close.
 _CLEAR, _CLOSE = 0.85, 0.2
+#: From here on a share would be written as 100 %, which nobody can know.
+_ROUNDS_TO_CERTAIN: Final = 0.995
 
 
 def reasoning_of(decision: Decision) -> str:
@@ -86,7 +88,8 @@ def _recognition(decision: Decision) -> str:
     if margin < _CLOSE:
         return f"{subject}; {decision.device} ({percent(share)}) wins narrowly over {decision.runner_up}."
     if share >= _CLEAR:
-        return f"{subject}, which is clearly work for {article(decision.device)} ({percent(share)})."
+        sure = f" ({percent(share)})" if share < _ROUNDS_TO_CERTAIN else ""
+        return f"{subject}, which is clearly work for {article(decision.device)}{sure}."
     return f"{subject}; {decision.device} is the likeliest home ({percent(share)}), {decision.runner_up} the next."
 
 

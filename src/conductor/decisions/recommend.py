@@ -22,7 +22,7 @@ from conductor.decisions.experience import experience_of, teaches
 from conductor.decisions.facts import request_of
 from conductor.decisions.lessons import Lessons
 from conductor.decisions.memory import ExperienceMemory
-from conductor.decisions.ports import Adjuster, Experience, FleetView, LanguageModel, TextEncoder
+from conductor.decisions.ports import Adjuster, Experience, FailedAttempt, FleetView, LanguageModel, TextEncoder
 from conductor.domain.clock import Clock
 from conductor.domain.decision import Decision
 from conductor.domain.outcome import Outcome
@@ -133,14 +133,35 @@ class DecisionMaker:
 
     def learn_attempt(self, task: Task, outcome: Outcome, profile: WorkProfile | None = None) -> None:
         """Take in an attempt that failed and is to be repeated; how the task ends is yet to come, for `learn`."""
-        if task.decision is not None and teaches(outcome):
+        if teaches(outcome):
+            ended_at_s = outcome.started_at_unix_s + outcome.duration_s
+            attempt = FailedAttempt(node_id=outcome.node_id, at_unix_s=ended_at_s)
+            self.restore_attempts(task, [attempt], profile, failed_before=max(task.attempt - 1, 0))
+
+    def restore_attempts(
+        self,
+        task: Task,
+        attempts: Sequence[FailedAttempt],
+        profile: WorkProfile | None = None,
+        *,
+        failed_before: int = 0,
+    ) -> None:
+        """Take in failed attempts, oldest first, of a task that is not settled; `failed_before` others were known."""
+        if task.decision is None:
+            return
+        for number, attempt in enumerate(attempts, start=failed_before):
             self._lessons.failed_attempt(
-                task.decision,
-                outcome,
+                attempt,
+                device=task.decision.available_device,
                 signature=profile.signature if profile else "",
-                failed_before=max(task.attempt - 1, 0),
+                failed_before=number,
             )
-            self._conclusions.clear()
+        self._conclusions.clear()
+
+    def prioritise(self, task_id: str, description: str, priority: int | None) -> None:
+        """Let the priority that a person said would have been right count for such work; None takes it back."""
+        self._lessons.priorities.say(task_id, description, priority)
+        self._conclusions.clear()
 
     def restore(self, experiences: Iterable[Experience]) -> None:
         """Take in stored experiences, oldest first, as if they happened now one after the other."""

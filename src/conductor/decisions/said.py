@@ -1,8 +1,9 @@
 """Check what a language model says about a description before anyone reads it.
 
-Cue words must stand in the description. A sentence of the model's own may state no number that the description does not
-state, and name no device type but the one that was decided; otherwise it is dropped whole, for a reader cannot tell the
-true half of a sentence from the other.
+Cue words must stand in the description and mean something there: punctuation, single letters, bare numbers and words of
+any text ("the", "und", "pour") point at nothing. A sentence of the model's own may state no number that the description
+does not state, and name no device type but the one that was decided; otherwise it is dropped whole, for a reader cannot
+tell the true half of a sentence from the other.
 
 Covered: any text a model may produce. Not covered: whether a sentence without numbers is true.
 """
@@ -15,6 +16,23 @@ from conductor.domain.device import DeviceType
 from conductor.domain.json import JsonObject
 
 _MOST_CHARACTERS: Final = 240
+_WORDS_OF_ANY_TEXT: Final = (
+    "a about above after again all also am an and any are as at be been before being below between both but by can "
+    "could did do does done during each few for from further get had has have he her here hers him his how i if in "
+    "into is it its itself just let lets like make may me more most must my need needs no nor not now of off on once "
+    "only or other our ours out over own per please pls same shall she should so some such than that the their them "
+    "then there these they this those through to too under until up us use used using very via want was we were what "
+    "when where which while who whom why will with within without would yes you your yours i'd i'll i'm it's let's "
+    "aber alle als am an auf aus bei bitte das dass dem den der des die dies diese diesen dieser ein eine einem einen "
+    "einer für hat ich ihr im in ist kann man mein meine mit nach nicht noch oder sich sie sind und uns unser unsere "
+    "vom von vor was wie wir wird zu zum zur über "
+    "al como con cual de del el ella en es esa ese esta este esto favor la las lo los me mi mis muy no para pero por "
+    "que qué se sin sobre son su sus también un una uno y ya "
+    "au aux avec ce ces cette dans des du elle est et il ils je l la le les leur ma mes moi mon ne nos notre nous on "
+    "ou par pas plus pour que qui sa sans se ses son sont sur une vos votre vous à "
+    "che col da dei del della delle di gli il nel nella per un una e o as com dos em na nas no nos os um uma"
+)
+_SAY_NOTHING: Final = frozenset(_WORDS_OF_ANY_TEXT.split())
 _NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
 _DEVICE: Final = re.compile(r"(?<!\w)(?:" + "|".join(DeviceType) + r")s?(?!\w)")
 
@@ -33,8 +51,9 @@ def as_facts(proposal: Proposal | None, text: str, device: DeviceType) -> JsonOb
 
 
 def checked_cues(proposal: Proposal, text: str) -> tuple[str, ...]:
-    """The cue words that really stand in the description, in the model's order."""
-    return tuple(cue for cue in proposal.cues if cue.strip() and cue in text)
+    """The cue words that really stand in the description and say something about it, in the model's order, each once."""
+    found = (_bare(cue) for cue in proposal.cues if cue in text)
+    return tuple(dict.fromkeys(cue for cue in found if _says_something(cue)))
 
 
 def checked_reason(reason: str, text: str, device: DeviceType) -> str:
@@ -47,3 +66,17 @@ def checked_reason(reason: str, text: str, device: DeviceType) -> str:
         return ""
     named = {match.rstrip("s") for match in _DEVICE.findall(sentence)}
     return sentence if named <= {str(device)} else ""
+
+
+def _bare(cue: str) -> str:
+    """A cue without the punctuation around it; `.wav` and `C++` keep what belongs to them."""
+    word = cue.strip()
+    while word and not word[-1].isalnum() and word[-1] not in "+#":
+        word = word[:-1]
+    while word and not word[0].isalnum() and not (word[0] == "." and word[1:2].isalnum()):
+        word = word[1:]
+    return word
+
+
+def _says_something(cue: str) -> bool:
+    return (len(cue) > 1 or cue > "\u2e80") and any(map(str.isalpha, cue)) and cue.casefold() not in _SAY_NOTHING

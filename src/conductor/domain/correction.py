@@ -7,11 +7,14 @@ from conductor.domain.device import DeviceType, TaskKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:
-    """What would have been right; None where nothing was said about it. `by` is the user who said it."""
+    """What would have been right; None where nothing was said about it, but never everywhere.
+
+    `by` is the user who said it last.
+    """
 
     task_id: str
     description: str
-    device: DeviceType
+    device: DeviceType | None
     task_kind: TaskKind | None
     priority: int | None
     by: str

@@ -124,7 +124,8 @@ class Decision:
 
     `device` is the ideal type among all six; `available_device` is what this fleet offers for it.
     `priority` runs from 1 (critical) to 5 (low). `nodes` holds the best three, best first. `confidence` is in 0–1.
-    `models` maps the name of each model that took part to its SHA-256, `evidence` is what the reasoning may cite.
+    `models` maps the name of each model that took part to its SHA-256 (empty behind an endpoint, where nobody can check
+    it), `evidence` is what the reasoning may cite.
     """
 
     task_id: str

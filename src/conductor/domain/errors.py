@@ -7,10 +7,11 @@ programs what happened, and the message tells people what to do. `field` names t
 from collections.abc import Mapping
 
 from conductor.domain.json import JsonValue
+from conductor.domain.redaction import without_secrets
 
 
 class ConductorError(Exception):
-    """Everything we raise on purpose.
+    """Everything we raise on purpose. Secrets in addresses are masked here, so that no face has to think of it.
 
     Args:
         message: what happened, with the numbers, and what to do.
@@ -23,10 +24,12 @@ class ConductorError(Exception):
     def __init__(
         self, message: str, *, field: str | None = None, details: Mapping[str, JsonValue] | None = None
     ) -> None:
-        self.message = message
+        self.message = without_secrets(message)
         self.field = field
-        self.details = dict(details or {})
-        super().__init__(message)
+        self.details = {
+            name: without_secrets(fact) if isinstance(fact, str) else fact for name, fact in (details or {}).items()
+        }
+        super().__init__(self.message)
 
 
 class InvalidInput(ConductorError):

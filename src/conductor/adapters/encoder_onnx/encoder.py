@@ -7,7 +7,6 @@ Covered: texts of any length and content (what is beyond the first 1,024 charact
 from several threads, results that do not depend on the other texts of a call. Not covered: accelerators.
 """
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from conductor.adapters.encoder_onnx.letters import LetterExpert
-from conductor.adapters.model_card import read_card, verify
+from conductor.adapters.shipped_model import ShippedModel, open_graph
 from conductor.decisions.ports import Encodings, FloatArray
 from conductor.domain.device import DeviceType, TaskKind
 from conductor.domain.errors import StorageError
@@ -50,10 +49,8 @@ class _Parts:
     letters: LetterExpert
 
 
-class OnnxEncoder:
-    """The `TextEncoder` of `decisions` on onnxruntime.
-
-    Nothing heavy is imported or read until the first use of `checksum` or `encode`.
+class OnnxEncoder(ShippedModel[_Parts]):
+    """The `TextEncoder` of `decisions` on onnxruntime; nothing heavy happens until the first use of `checksum` or `encode`.
 
     Args:
         folder: where weights, tokenizer and card lie.
@@ -61,26 +58,8 @@ class OnnxEncoder:
     """
 
     def __init__(self, folder: Path = SHIPPED, *, threads: int = 1) -> None:
-        self._folder = folder
+        super().__init__(folder, WEIGHTS, TOKENIZER, LETTERS)
         self._threads = threads
-        self._card = read_card(folder, (WEIGHTS, TOKENIZER, LETTERS))
-        self._lock = threading.Lock()
-        self._loaded: _Parts | None = None
-
-    @property
-    def name(self) -> str:
-        """Name and version of the weights."""
-        return self._card.name
-
-    @property
-    def checksum(self) -> str:
-        """SHA-256 of the weights in lowercase hex.
-
-        Raises:
-            StorageError: the file beside the card is not the one the card was written for.
-        """
-        self._parts()
-        return self._card.sha256[WEIGHTS]
 
     @property
     def width(self) -> int:
@@ -111,25 +90,10 @@ class OnnxEncoder:
         device_logits += parts.letters.logits(heads)
         return Encodings(embeddings, _softmax(device_logits), _softmax(kind_logits))
 
-    def _parts(self) -> _Parts:
-        with self._lock:
-            if self._loaded is None:
-                verify(self._folder, self._card)
-                self._loaded = self._load()
-            return self._loaded
-
     def _load(self) -> _Parts:
-        from onnxruntime import InferenceSession, SessionOptions
         from tokenizers import Tokenizer
 
-        options = SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        # The arena keeps the largest batch it ever saw; without it memory stays flat for a few per cent of speed.
-        options.enable_cpu_mem_arena = False
-        options.enable_mem_pattern = False
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        session = InferenceSession(str(self._folder / WEIGHTS), options, providers=["CPUExecutionProvider"])
+        session = open_graph(self._folder / WEIGHTS, threads=self._threads)
         _check_classes(self._folder, [output.shape[1] for output in session.get_outputs()])
         tokenizer = Tokenizer.from_file(str(self._folder / TOKENIZER))
         return _Parts(session, tokenizer, LetterExpert.load(self._folder / LETTERS))

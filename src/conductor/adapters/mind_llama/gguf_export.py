@@ -8,9 +8,11 @@ answer tokens stand for travels along under `conductor.form`, so that the file c
 Source: GGUF specification 3 (ggml); Q4_0: `d * (q - 8)`, 16 bytes per block, low nibbles first; Q8_0: `d * q`.
 """
 
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
@@ -24,12 +26,13 @@ FORM_KEY: Final = "conductor.form"
 _WORD_START: Final = "\u2581"
 _NORMAL, _CONTROL, _UNUSED = 1, 3, 5
 _BLOCK: Final = 32
+_DISK_FAILS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 
 Bytes = npt.NDArray[np.uint8]
 
 
 def export_gguf(target: Path, folder: Path = SHIPPED, *, float32: bool = False) -> None:
-    """Write the model in `folder` to `target`.
+    """Write the model in `folder` to `target`, which appears whole or not at all.
 
     Args:
         float32: write out every number in full, five times the size. llama.cpp multiplies 4-bit weights with activations
@@ -37,21 +40,32 @@ def export_gguf(target: Path, folder: Path = SHIPPED, *, float32: bool = False) 
 
     Raises:
         ModelError: the package `gguf` is missing.
-        InvalidInput: the file exists already.
-        StorageError: the model's files are missing or damaged, or the target cannot be written.
+        InvalidInput: the file exists already, or nothing can be written where it is to be.
+        StorageError: the model's files are missing or damaged, or the disk is full or fails.
     """
     try:
-        import gguf
+        import gguf  # noqa: F401  # told before anything else is done
     except ImportError as missing:
         raise ModelError(
             "writing GGUF needs the package gguf; install it with `pip install 'conductor[gguf]'`"
         ) from missing
+    try:
+        if target.exists():
+            raise InvalidInput(f"{target} exists already; choose another name or remove it", field="target")
+        with TemporaryDirectory(prefix=".conductor-", dir=target.parent) as beside:
+            whole = Path(beside, "model.gguf")
+            _write(whole, folder, float32=float32)
+            whole.rename(target)
+    except OSError as refused:
+        raise _not_written(target, refused) from refused
+
+
+def _write(target: Path, folder: Path, *, float32: bool) -> None:
+    import gguf
     from safetensors import safe_open
 
     card = read_card(folder, (WEIGHTS, TOKENIZER))
     verify(folder, card)
-    if target.exists():
-        raise InvalidInput(f"{target} exists already; choose another name or remove it", field="target")
     shape = card.facts["architecture"]
     writer = gguf.GGUFWriter(target, "llama")
     _describe(writer, card.name, shape, float(card.facts["rope_theta"]), file_type=0 if float32 else 2)
@@ -64,13 +78,23 @@ def export_gguf(target: Path, folder: Path = SHIPPED, *, float32: bool = False) 
             _add(writer, name, wide, gguf.GGMLQuantizationType.Q8_0, float32=float32)
         for name, packed in _packed(weights, shape):
             _add(writer, name, packed, gguf.GGMLQuantizationType.Q4_0, float32=float32)
-    try:
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
-    except OSError as refused:
-        raise StorageError(f"{target} cannot be written ({refused}); choose another place") from refused
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _not_written(target: Path, refused: OSError) -> InvalidInput | StorageError:
+    """The caller's mistake, unless the disk is to blame."""
+    said = refused.strerror or "the disk did not take all of it"  # numpy's words for that have no number
+    if refused.errno is None or refused.errno in _DISK_FAILS:
+        return StorageError(f"{target} cannot be written: {said}; make room, or choose another place")
+    if isinstance(refused, FileNotFoundError) and not target.parent.exists():
+        return InvalidInput(
+            f"there is no folder {target.parent}; make it with `mkdir -p {target.parent}`, or choose another place",
+            field="target",
+        )
+    return InvalidInput(f"{target} cannot be written: {said}; choose another place", field="target")
 
 
 def _add(writer: Any, name: str, packed: Bytes, kind: Any, *, float32: bool) -> None:

@@ -7,7 +7,6 @@ Covered: calls from several threads, any text. Not covered: accelerators; splitt
 reads the same weights file.
 """
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from conductor.adapters.mind_llama.decoder import Decoder
 from conductor.adapters.mind_llama.form_filling import Filled, Tongue, fill
 from conductor.adapters.mind_llama.vocabulary import Vocabulary
-from conductor.adapters.model_card import read_card, verify
+from conductor.adapters.shipped_model import ShippedModel, open_graph
 from conductor.decisions.ports import Pooling, Proposal
 from conductor.domain.device import DeviceType, TaskKind
 from conductor.domain.errors import StorageError
@@ -58,10 +57,8 @@ class _Parts:
     form: Form
 
 
-class OwnMind:
-    """The shipped model.
-
-    Nothing heavy is imported or read until the first use of `checksum` or `propose`.
+class OwnMind(ShippedModel[_Parts]):
+    """The shipped model; nothing heavy happens until the first use of `checksum` or `propose`.
 
     Args:
         folder: where weights, graph, tokenizer and card lie.
@@ -69,26 +66,8 @@ class OwnMind:
     """
 
     def __init__(self, folder: Path = SHIPPED, *, threads: int = 1) -> None:
-        self._folder = folder
+        super().__init__(folder, WEIGHTS, GRAPH, TOKENIZER)
         self._threads = threads
-        self._card = read_card(folder, (WEIGHTS, GRAPH, TOKENIZER))
-        self._lock = threading.Lock()
-        self._loaded: _Parts | None = None
-
-    @property
-    def name(self) -> str:
-        """Name and version of the weights."""
-        return self._card.name
-
-    @property
-    def checksum(self) -> str:
-        """SHA-256 of the weights in lowercase hex.
-
-        Raises:
-            StorageError: the file beside the card is not the one the card was written for.
-        """
-        self._parts()
-        return self._card.sha256[WEIGHTS]
 
     def propose(self, texts: Sequence[str]) -> list[Proposal]:
         """Fill in the decision form for each text; blocking, thread-safe.
@@ -105,33 +84,21 @@ class OwnMind:
             proposals.update(zip(rows, (proposal_of(each, form) for each in filled), strict=True))
         return [proposals[row] for row in range(len(texts))]
 
-    def _parts(self) -> _Parts:
-        with self._lock:
-            if self._loaded is None:
-                verify(self._folder, self._card)
-                self._loaded = self._load()
-            return self._loaded
-
     def _load(self) -> _Parts:
-        from onnxruntime import InferenceSession, OrtValue, SessionOptions
         from safetensors import safe_open
         from tokenizers import Tokenizer
 
-        options = SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = False
-        options.enable_mem_pattern = False
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         with safe_open(self._folder / WEIGHTS, framework="numpy") as weights:
             # Stored in half precision; converted inside the graph they would cost a third of every step.
-            scales = [name for name in weights.keys() if name.endswith(".scale") and "layers" in name]  # noqa: SIM118
-            values = [OrtValue.ortvalue_from_numpy(weights.get_tensor(name).astype(np.float32)) for name in scales]
-            options.add_external_initializers(scales, values)
+            scales = {
+                name: weights.get_tensor(name).astype(np.float32)
+                for name in weights.keys()  # noqa: SIM118  # it is no mapping
+                if name.endswith(".scale") and "layers" in name
+            }
             vocabulary = Vocabulary(
                 weights.get_tensor("model.embed_tokens.q8"), weights.get_tensor("model.embed_tokens.scale")
             )
-        session = InferenceSession(str(self._folder / GRAPH), options, providers=["CPUExecutionProvider"])
+        session = open_graph(self._folder / GRAPH, threads=self._threads, initializers=scales)
         decoder = Decoder(session, vocabulary, rope_theta=float(self._card.facts["rope_theta"]))
         form = parse_form(self.name, self._card.facts["form"])
         return _Parts(decoder, Tokenizer.from_file(str(self._folder / TOKENIZER)), form)

@@ -8,21 +8,25 @@ Not covered: streaming, redirects (a key must not follow one), endpoints that ne
 """
 
 import asyncio
-import hashlib
+import contextlib
 import json
 import threading
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 import aiohttp
 
 from conductor.domain.clock import Clock
-from conductor.domain.errors import ConductorError, ModelError
+from conductor.domain.errors import ModelError
 from conductor.domain.json import JsonObject
+from conductor.domain.redaction import without_secrets
 from conductor.domain.units import MIB
 
 #: A form is a few hundred bytes; whatever sends more is not answering.
 _LONGEST_ANSWER: Final = MIB
 _ANSWER_TOKENS: Final = 300
+#: Bytes of an answer that an error repeats.
+_SHOWN: Final = 200
 _FIRST_REST_S: Final = 5.0
 _LONGEST_REST_S: Final = 300.0
 #: Statuses by which endpoints say that they do not know a field of the request.
@@ -47,18 +51,34 @@ class Endpoint:
         self._clock = clock
         self._lock = threading.Lock()
         self._schema_understood = True
+        self._failure = ""
         self._rest_s = 0.0
         self._rests_until_s = -1.0
 
     @property
     def name(self) -> str:
         """The model's name and where it is."""
-        return f"{self._model or 'model'} at {self._address}"
+        return without_secrets(f"{self._model or 'model'} at {self._address}")
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of address and model name, lowercase hex: the weights are out of reach."""
-        return hashlib.sha256(self.name.encode()).hexdigest()
+        """Empty: the weights are out of reach, and nobody here can tell what they are."""
+        return ""
+
+    async def reach(self) -> None:
+        """See that something answers at the address and takes the key; asks for its models, and sends nothing else.
+
+        Raises:
+            ModelError: nothing answers in time, or it refuses the key or fails.
+        """
+        with self._told():
+            async with (
+                self._session() as session,
+                session.get(f"{self._address}/models", allow_redirects=False) as response,
+            ):
+                status, beginning = response.status, await response.content.read(_SHOWN)
+            if status in (401, 403) or status >= 500:  # some have no list, and answer with what they like
+                self._content(status, beginning)
 
     def complete(self, prompt: str, schema: JsonObject) -> str:
         """The model's answer; blocking, thread-safe.
@@ -67,30 +87,40 @@ class Endpoint:
             ModelError: it does not answer in time, refuses, answers with no completion, or rests after a failure.
         """
         self._check_rest()
-        try:
+        with self._told():
             answer = asyncio.run(self._within_limit(prompt, schema))
-        except ConductorError:
-            self._failed()
-            raise
-        except TimeoutError as late:
-            self._failed()
-            raise self._error(
-                f"did not answer within {self._timeout_s:g} s; raise mind.timeout_s or check it"
-            ) from late
-        except (aiohttp.ClientError, OSError, ValueError) as broken:
-            self._failed()
-            raise self._error(f"cannot be asked ({broken or type(broken).__name__}); check mind.model") from broken
         with self._lock:
             self._rest_s = 0.0
         return answer
 
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell every failure in our words, and rest after it."""
+        try:
+            try:
+                yield
+            except TimeoutError as late:
+                raise self._error(
+                    f"did not answer within {self._timeout_s:g} s; raise mind.timeout_s or check it"
+                ) from late
+            except (aiohttp.ClientError, OSError, ValueError) as broken:
+                raise self._error(f"cannot be asked ({broken or type(broken).__name__}); check mind.model") from broken
+        except ModelError as failure:
+            self._rest_after(failure.message)
+            raise
+
     async def _within_limit(self, prompt: str, schema: JsonObject) -> str:
+        async with self._session() as session:
+            return await self._answer(session, prompt, schema)
+
+    @contextlib.asynccontextmanager
+    async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         async with (
             asyncio.timeout(self._timeout_s),
             aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=self._timeout_s)) as session,
         ):
-            return await self._answer(session, prompt, schema)
+            yield session
 
     async def _answer(self, session: aiohttp.ClientSession, prompt: str, schema: JsonObject) -> str:
         request: dict[str, Any] = {
@@ -136,7 +166,7 @@ class Endpoint:
         if status in (401, 403):
             raise self._error(f"refused the key (status {status}); set CONDUCTOR_MIND__API_KEY to one it takes")
         if status != 200:
-            raise self._error(f"answered with status {status}: {body[:200].decode('utf-8', 'replace')!r}")
+            raise self._error(f"answered with status {status}: {body[:_SHOWN].decode('utf-8', 'replace')!r}")
         try:
             content = json.loads(body)["choices"][0]["message"]["content"]
         except (ValueError, KeyError, IndexError, TypeError, RecursionError) as wrong:
@@ -150,11 +180,13 @@ class Endpoint:
     def _check_rest(self) -> None:
         with self._lock:
             left_s = self._rests_until_s - self._clock.monotonic_s()
+            failure = self._failure
         if self._rest_s and left_s > 0:
-            raise self._error(f"failed just now and is asked again in {left_s:.0f} s")
+            raise ModelError(f"{failure} (asked again in {left_s:.0f} s)", field="mind.model")
 
-    def _failed(self) -> None:
+    def _rest_after(self, failure: str) -> None:
         with self._lock:
+            self._failure = failure
             self._rest_s = min(max(_FIRST_REST_S, self._rest_s * 2), _LONGEST_REST_S)
             self._rests_until_s = self._clock.monotonic_s() + self._rest_s
 

@@ -74,6 +74,12 @@ class WorkerMind:
         """
         return self._locked(lambda worker: worker.checksum)
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether a worker runs that has not said yet whether it could load the model."""
+        worker = self._worker
+        return worker is not None and not worker.checksum
+
     def propose(self, texts: Sequence[str]) -> Sequence[Proposal]:
         """Have each description read; blocking, thread-safe.
 

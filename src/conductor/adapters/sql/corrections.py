@@ -1,12 +1,12 @@
 """What people said about decisions: corrections of single tasks, and devices that submissions asked for.
 
-Every word is kept; the last one about a task counts, and one without a device takes back what was said before.
+Every word is kept; the last one about a task counts, and one that says nothing takes back what was said before.
 """
 
 from typing import Final
 
 import orjson
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import bindparam, func, insert, or_, select
 
 from conductor.adapters.sql.committer import GroupCommitter, Statement
 from conductor.adapters.sql.database import Database
@@ -27,9 +27,9 @@ class SqlCorrections:
 
     def put(self, correction: Correction) -> None:
         """Queue a correction for the next commit."""
+        device = None if correction.device is None else correction.device.value
         kind = None if correction.task_kind is None else correction.task_kind.value
-        self._add(correction.task_id, correction.device.value, kind, correction.priority, correction.by,
-                  correction.at_unix_s)  # fmt: skip
+        self._add(correction.task_id, device, kind, correction.priority, correction.by, correction.at_unix_s)
 
     def withdraw(self, task_id: str, *, by: str, at_unix_s: float) -> None:
         """Queue that nothing said so far about a task counts any more."""
@@ -58,12 +58,13 @@ class SqlCorrections:
 
     async def _latest(self, task_id: str | None, limit: int) -> list[Correction]:
         last = select(func.max(corrections.c.seq)).group_by(corrections.c.task_id)
+        says_something = or_(*(corrections.c[name].is_not(None) for name in ("device", "task_kind", "priority")))
         if task_id is not None:
             last = last.where(corrections.c.task_id == task_id)
         query = (
             select(corrections, tasks.c.description)
             .join(tasks, tasks.c.task_id == corrections.c.task_id)
-            .where(corrections.c.seq.in_(last), corrections.c.device.is_not(None))
+            .where(corrections.c.seq.in_(last), says_something)
             .order_by(corrections.c.seq.desc())
             .limit(limit)
         )
@@ -73,7 +74,7 @@ class SqlCorrections:
             Correction(
                 task_id=row.task_id,
                 description=row.description,
-                device=DeviceType(row.device),
+                device=None if row.device is None else DeviceType(row.device),
                 task_kind=None if row.task_kind is None else TaskKind(row.task_kind),
                 priority=row.priority,
                 by=row.by,

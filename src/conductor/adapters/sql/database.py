@@ -51,6 +51,25 @@ class Database:
             raise
         return database
 
+    @classmethod
+    async def look(cls, url: str) -> Self | None:
+        """Connect for reading, beside a running server too; nothing is made, migrated or checked. None where nothing is.
+
+        Raises:
+            SettingsError: the address is no database we know, or its driver is not installed.
+            StorageError: the database cannot be reached.
+        """
+        database = cls(_engine(url))
+        file = database.engine.url.database
+        is_sqlite = database.engine.dialect.name == "sqlite"
+        with storage_errors(f"reading the database {_shown(url)}"):
+            if not is_sqlite or (file and await anyio.Path(file).exists()):
+                async with database.engine.connect() as connection:
+                    if await connection.run_sync(_revision) is not None:
+                        return database
+        await database.close()
+        return None
+
     async def close(self) -> None:
         """Give back every connection; the last one folds SQLite's write-ahead log into the file."""
         await self.engine.dispose()

@@ -1,20 +1,26 @@
 """The smaller records: ledger outbox, experiences, readings, settings. All but settings are written behind."""
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import numpy as np
 import orjson
 from sqlalchemy import bindparam, delete, func, insert, select
 from sqlalchemy import update as update_of
 
+from conductor.adapters.sql.attempts import failed_attempts
 from conductor.adapters.sql.committer import GroupCommitter, Statement
 from conductor.adapters.sql.database import Database
 from conductor.adapters.sql.documents import encode
-from conductor.adapters.sql.schema import experiences, ledger_outbox, ledger_subjects, readings, settings
-from conductor.decisions.ports import Experience
+from conductor.adapters.sql.schema import experiences, ledger_outbox, ledger_subjects, readings, settings, tasks
+from conductor.decisions.ports import Experience, FailedAttempt
 from conductor.domain.device import DeviceType, TaskKind
 from conductor.domain.json import JsonValue
 from conductor.domain.node import NodeReading
+
+#: Characters that the column takes; PostgreSQL refuses more.
+_LONGEST_SUBJECT: Final = 40
 
 
 class SqlOutbox:
@@ -43,7 +49,7 @@ class SqlOutbox:
     def put(self, entry_index: int, subject: str, kind: str, line: bytes) -> None:
         """Queue one entry for the commit that its transition belongs to."""
         self._committer.add(self._put, (entry_index, line))
-        self._committer.add(self._name, (entry_index, subject, kind))
+        self._committer.add(self._name, (entry_index, _subject_key(subject), kind))
 
     def sealed(self, size: int) -> None:
         """Entries below `size` stand in the ledger file; their copies here are no longer needed."""
@@ -65,11 +71,18 @@ class SqlOutbox:
         """The latest entry of each kind about one task."""
         query = (
             select(ledger_subjects.c.kind, ledger_subjects.c.entry_index)
-            .where(ledger_subjects.c.subject == subject)
+            .where(ledger_subjects.c.subject == _subject_key(subject))
             .order_by(ledger_subjects.c.entry_index)
         )
         async with self._database.reading("reading the ledger's index") as connection:
             return {row.kind: row.entry_index for row in (await connection.execute(query)).all()}
+
+
+def _subject_key(subject: str) -> str:
+    """What the index holds of a subject: itself, or its digest where it is longer than the column (a model's path)."""
+    if len(subject) <= _LONGEST_SUBJECT:
+        return subject
+    return hashlib.sha256(subject.encode()).hexdigest()[:_LONGEST_SUBJECT]
 
 
 class SqlExperiences:
@@ -90,7 +103,7 @@ class SqlExperiences:
         facts = {
             name: getattr(experience, name)
             for name in Experience.__dataclass_fields__
-            if name not in ("task_id", "embedding")
+            if name not in ("task_id", "embedding", "failed_attempts")
         }
         embedding = experience.embedding.astype(np.float16).tobytes()
         self._committer.add(self._put, (experience.task_id, embedding, encode(facts)))
@@ -98,14 +111,27 @@ class SqlExperiences:
     async def recall(self, limit: int) -> Iterable[Experience]:
         """See `ExperienceStore.recall`."""
         query = select(experiences).order_by(experiences.c.seq.desc()).limit(limit)
+        latest = query.with_only_columns(experiences.c.task_id).subquery()
         async with self._database.reading("reading experiences") as connection:
             rows = (await connection.execute(query)).all()
-        return [_experience(row.task_id, row.embedding, orjson.loads(row.facts)) for row in reversed(rows)]
+            attempts = await failed_attempts(connection, tasks.c.task_id.in_(select(latest)), tasks.c.attempt > 1)
+        return [
+            _experience(row.task_id, row.embedding, orjson.loads(row.facts), attempts.get(row.task_id, ()))
+            for row in reversed(rows)
+        ]
+
+    async def unsettled_attempts(self) -> Mapping[str, Sequence[FailedAttempt]]:
+        """See `ExperienceStore.unsettled_attempts`."""
+        async with self._database.reading("reading attempts of open tasks") as connection:
+            return await failed_attempts(connection, ~tasks.c.settled, tasks.c.attempt > 0)
 
 
-def _experience(task_id: str, embedding: bytes, facts: dict[str, JsonValue]) -> Experience:
+def _experience(
+    task_id: str, embedding: bytes, facts: dict[str, JsonValue], failed_attempts: Sequence[FailedAttempt]
+) -> Experience:
     return Experience(
         task_id=task_id,
+        failed_attempts=tuple(failed_attempts),
         embedding=np.frombuffer(embedding, dtype=np.float16).astype(np.float32),
         **facts
         | {  # type: ignore[arg-type]  # the document was written from the same fields

@@ -92,7 +92,7 @@ experiences = Table(
     Column("facts", Text, nullable=False),
 )
 
-#: What people said would have been right; the last row of a task counts, one without a device takes it back.
+#: What people said would have been right; the last row of a task counts, one that says nothing takes it back.
 corrections = Table(
     "corrections",
     metadata,

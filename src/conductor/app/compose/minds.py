@@ -10,10 +10,11 @@ from conductor.adapters.mind_tuning.versions import Versions
 from conductor.adapters.minds.worker import WorkerMind
 from conductor.adapters.sql.corrections import SqlCorrections
 from conductor.adapters.sql.records import SqlExperiences
+from conductor.app.chosen_mind import language_model
 from conductor.app.compose.fleet import Fleet
 from conductor.app.compose.foundation import Foundation
 from conductor.app.compose.record import Record
-from conductor.app.minds import ActiveModels, language_model
+from conductor.app.minds import ActiveModels
 from conductor.app.tuning import Tuning
 from conductor.decisions.memory import ExperienceMemory
 from conductor.decisions.ports import LanguageModel
@@ -83,10 +84,9 @@ async def _admitted(
     models: ActiveModels, foundation: Foundation, undo: contextlib.AsyncExitStack
 ) -> LanguageModel | None:
     chosen = language_model(foundation.settings, foundation.installation.around, foundation.clock)
-    admitted = await models.admit(chosen)
-    if isinstance(admitted, WorkerMind):
-        undo.callback(admitted.close)
-    return admitted
+    if isinstance(chosen, WorkerMind):
+        undo.callback(chosen.close)
+    return await models.admit(chosen)
 
 
 async def _remember(
@@ -96,6 +96,8 @@ async def _remember(
     remembered = list(await experiences.recall(limit))
     maker.restore(remembered)
     for past in remembered:
+        for attempt in past.failed_attempts:
+            performance.observe(NodeId(attempt.node_id), Ending.EXIT_CODE, duration_s=0.0, predicted_duration_s=None)
         performance.observe(
             NodeId(past.node_id),
             Ending.SUCCEEDED if past.succeeded else Ending.EXIT_CODE,

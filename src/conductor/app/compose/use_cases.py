@@ -36,7 +36,14 @@ def build_conductor(parts: Parts) -> Conductor:
         metrics=Metrics(),
         talk=_talk(parts, tasks, ledger, access, vitals),
         tuning=minds.tuning,
-        correcting=Correcting(tasks=tasks, store=minds.corrections, keeper=keeper, committer=committer, clock=clock),
+        correcting=Correcting(
+            tasks=tasks,
+            maker=minds.maker,
+            store=minds.corrections,
+            keeper=keeper,
+            committer=committer,
+            clock=clock,
+        ),
         mind_history=MindHistory(minds.experiences, committer, clock, limit=foundation.settings.mind.experiences),
         attachments=parts.execution.attachments,
         vitals=vitals,
@@ -77,6 +84,7 @@ def _key(foundation: Foundation) -> AccessKey | None:
 def _vitals(parts: Parts, ledger: LedgerDesk) -> Vitals:
     return Vitals(
         clock=parts.foundation.clock,
+        configuration=parts.foundation.configuration,
         committer=parts.foundation.committer,
         ledger=ledger,
         tuning=parts.minds.tuning,

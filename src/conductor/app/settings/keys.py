@@ -18,10 +18,9 @@ from pydantic.fields import FieldInfo
 
 from conductor.app.settings.model import Form, Section, Settings, Traits
 from conductor.domain.json import JsonObject, JsonValue
+from conductor.domain.redaction import MASK, without_secrets
 
 PREFIX: Final = "CONDUCTOR_"
-_URL_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/]*@")
-_QUERY_PASSWORD = re.compile(r"((?:password|passfile|sslkey|sslpassword)=)[^&]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +157,4 @@ def _bounds(field: FieldInfo) -> Iterator[str]:
 
 def _masked(text: str) -> str:
     """A URL without its password; anything else not at all."""
-    if "://" not in text:
-        return "****"
-    return _QUERY_PASSWORD.sub(r"\1****", _URL_PASSWORD.sub(r"\1:****@", text))
+    return without_secrets(text) if "://" in text else MASK

@@ -96,7 +96,7 @@ def storable(name: str, raw: JsonValue, around: Surroundings) -> JsonValue:
     """
     if name not in catalogue():
         raise unknown_key(name, "in the request")
-    (entry,) = from_mapping({name: raw}, Source.DATABASE, DATABASE_PLACE, around)
+    (entry,) = from_mapping({name: raw}, Source.DATABASE, DATABASE_PLACE, around, said_in="")
     return entry.key.show(entry.value)
 
 

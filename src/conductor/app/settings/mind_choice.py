@@ -52,9 +52,12 @@ def endpoint_of(choice: str) -> tuple[str, str | None]:
 
 
 def _check_address(choice: str) -> None:
-    parts = urlsplit(choice)
+    try:
+        parts = urlsplit(choice)
+        _ = parts.port
+    except ValueError:  # its words would repeat what may be a piece of a password
+        raise ValueError("it is no address: host or port cannot be read") from None
     if not parts.hostname:
         raise ValueError("the address has no host")
     if parts.username is not None or parts.query:
-        raise ValueError("keys do not belong into an address; put them into mind.api_key")
-    _ = parts.port  # raises ValueError itself where it is no port
+        raise ValueError("keys and passwords do not belong into an address, set CONDUCTOR_MIND__API_KEY")

@@ -128,8 +128,13 @@ def from_environment(around: Surroundings) -> Iterator[Entry]:
         yield _entry(by_variable[variable], text, Source.ENVIRONMENT, variable, around, around.working_dir)
 
 
-def from_mapping(values: Mapping[str, Any], source: Source, place: str, around: Surroundings) -> Iterator[Entry]:
+def from_mapping(
+    values: Mapping[str, Any], source: Source, place: str, around: Surroundings, *, said_in: str | None = None
+) -> Iterator[Entry]:
     """Values under dotted names: what the database stores, or what the command line said.
+
+    Args:
+        said_in: where a wrong value stands, if it is not in `place` yet; empty for nowhere.
 
     Raises:
         SettingsError: a name is unknown, a value has the wrong form, or the setting cannot be stored there.
@@ -147,7 +152,7 @@ def from_mapping(values: Mapping[str, Any], source: Source, place: str, around: 
                 f"{name} is a secret and {place} is not encrypted; set {catalogue()[name].variable} or use YAML",
                 field=name,
             )
-        yield _entry(catalogue()[name], raw, source, place, around, around.working_dir)
+        yield _entry(catalogue()[name], raw, source, place if said_in is None else said_in, around, around.working_dir)
 
 
 def from_yaml(file: ConfigFile, around: Surroundings) -> Iterator[Entry]:
@@ -190,13 +195,20 @@ def _entry(key: Key, raw: object, source: Source, place: str, around: Surroundin
     try:
         value = key.check(raw, home=around.home, base=base)
     except ValueError as wrong:
-        given = "" if key.traits.secret else f" {raw!r}"
+        given = "what it is" if key.traits.secret else repr(raw)
         raise SettingsError(
-            f"{key.name} is set to{given or ' something unusable'} ({place}); it must be {key.form}",
+            f"{key.name} cannot be {given}{f' ({place})' if place else ''}"
+            f"{'' if key.traits.secret else _reason(wrong)}; it must be {key.form}",
             field=key.name,
             details={"source": source, "place": place},
         ) from wrong
     return Entry(key=key, value=value, origin=Origin(source=source, place=place, shown=key.show(value)))
+
+
+def _reason(wrong: ValueError) -> str:
+    """What a check of ours says; pydantic's own words say less than the form does."""
+    _, ours, reason = str(wrong).partition("Value error, ")
+    return f": {reason}" if ours else ""
 
 
 def _read(file: ConfigFile, user_id: int) -> str | None:

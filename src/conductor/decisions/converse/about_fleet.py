@@ -1,6 +1,15 @@
 """Answers about machines and models: which there are, and how one of them is."""
 
-from conductor.decisions.converse.snapshot import NodeNow, Snapshot, busy_on, devices_on_offer, used_memory_share
+from collections.abc import Sequence
+
+from conductor.decisions.converse.snapshot import (
+    ModelNow,
+    NodeNow,
+    Snapshot,
+    busy_on,
+    devices_on_offer,
+    used_memory_share,
+)
 from conductor.decisions.converse.wording import listing, plural
 from conductor.decisions.reasoning import percent
 from conductor.domain.units import format_bytes
@@ -29,6 +38,15 @@ def node_answer(snapshot: Snapshot, node: NodeNow) -> str:
     return " ".join(lines)
 
 
+def readings_answer(snapshot: Snapshot, *, heat: bool) -> str:
+    """What the sensors of every node say now, temperatures first when these were asked for."""
+    present = snapshot.present()
+    if not present:
+        return "No node is up, so there is nothing to read."
+    head = [_heat(present)] if heat else []
+    return "\n".join([*head, *(f"- {node.node.hostname}: {reading_words(node)}{_disk(node)}." for node in present)])
+
+
 def reading_words(node: NodeNow) -> str:
     """The latest reading; what has no sensor is said to be unknown."""
     reading = node.reading
@@ -50,8 +68,12 @@ def models_answer(snapshot: Snapshot) -> str:
     if not snapshot.models:
         return "No model is loaded."
     head = f"{plural(len(snapshot.models), 'model')} take{'s' if len(snapshot.models) == 1 else ''} part here:"
-    lines = [f"- {model.name}: {model.role} (its checksum begins {model.sha256[:12]})" for model in snapshot.models]
-    return "\n".join([head, *lines])
+    return "\n".join([head, *map(_model_line, snapshot.models)])
+
+
+def _model_line(model: ModelNow) -> str:
+    seen = f"its checksum begins {model.sha256[:12]}" if model.sha256 else "its weights cannot be checked from here"
+    return f"- {model.name}: {model.role} ({seen})"
 
 
 def fleet_sentence(snapshot: Snapshot) -> str:
@@ -61,6 +83,18 @@ def fleet_sentence(snapshot: Snapshot) -> str:
         return "No node is up."
     kinds = listing([f"{count} {device}" for device, count in offered.items()])
     return f"{plural(len(snapshot.present()), 'node')} up, with {kinds}."
+
+
+def _heat(nodes: Sequence[NodeNow]) -> str:
+    known = [(node.hottest_celsius, node.node.hostname) for node in nodes if node.hottest_celsius is not None]
+    if not known:
+        return "I cannot tell how warm it is: no node has a thermometer that can be read."
+    celsius, name = max(known)
+    return f"The hottest sensor is that of {name}, at {celsius:.0f} °C."
+
+
+def _disk(node: NodeNow) -> str:
+    return "" if node.reading is None else f", {format_bytes(node.reading.free_disk_bytes)} of disk free"
 
 
 def _line(node: NodeNow) -> str:

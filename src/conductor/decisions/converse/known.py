@@ -47,7 +47,7 @@ def facts_of_snapshot(snapshot: Snapshot) -> Facts:
     known.say("passages", *snapshot.pending.values())
     known.say("quotes", *snapshot.problems)
     for model in snapshot.models:
-        known.say("names", model.name, model.sha256, model.sha256[:12])
+        known.say("names", model.name, *filter(None, (model.sha256, model.sha256[:12])))
     return known.done()
 
 

@@ -47,7 +47,7 @@ class NodeNow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelNow:
-    """A model that takes part in the work, with the SHA-256 of its weights, and what it does."""
+    """A model that takes part, with the SHA-256 of its weights (empty behind an endpoint), and what it does."""
 
     name: str
     sha256: str

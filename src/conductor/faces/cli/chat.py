@@ -3,7 +3,7 @@
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -17,11 +17,14 @@ from conductor.faces.cli.client import Client, Unreachable
 
 _HELP: Final = (
     "Ask about status, nodes, models, speed; which device suits some work; why a task went where it went. Order work "
-    "(put commands between backticks) or cancel it: a plan is shown first, and y or n answers it.\n"
+    "(put commands between backticks or behind two dashes) or cancel it: a plan is shown first, and y or n answers it.\n"
     "/help shows this, /quit or Ctrl-D ends."
 )
 _FAREWELLS: Final = frozenset({"/quit", "/exit", "quit", "exit", "bye", "goodbye", "q"})
 _PROMPT: Final = "you> "
+_ROWS: Final = 'Each line is a row such as {"id": "a1", "text": "Which nodes are there?"}'
+#: So many faulty rows are named; the first few show what is wrong with a file.
+_SHOWN: Final = 10
 
 
 def register(app: typer.Typer) -> None:
@@ -128,17 +131,48 @@ def _print(here: contexts.Context, reply: dict[str, Any]) -> None:
 
 
 def _tell_intents(here: contexts.Context, source: str, target: Path | None) -> None:
+    """Write the intents of all rows that can be used, then name those that cannot; a bad row costs no other."""
     from rich.progress import track
 
     from conductor.app.intents import IntentBatch  # loads the encoder, which `--help` must not wait for
 
-    batch = IntentBatch(contexts.read_text(source).splitlines())
-    printed = target is None or str(target) == "-"
-    with (
-        contexts.writing(str(target)),
-        contextlib.nullcontext(sys.stdout) if target is None or printed else target.open("w", encoding="utf-8") as out,
-    ):
-        for row in track(batch, total=len(batch), description="Reading", console=here.notes, transient=True):
-            out.write(json.dumps(row, ensure_ascii=False) + "\n")
-    if not printed:
-        here.notes.print(f"Wrote {len(batch):,} intents to {target}.")
+    batch = IntentBatch(_rows_of(source).split("\n"))  # `splitlines` would cut rows at marks that JSON lets stand
+    if not len(batch) and not batch.faults:
+        raise InvalidInput(f"{_named(source)} is empty: there is no row to read; {_ROWS}", field="input")
+    if len(batch):
+        printed = target is None or str(target) == "-"
+        with (
+            contexts.writing(str(target)),
+            contextlib.nullcontext(sys.stdout)
+            if target is None or printed
+            else target.open("w", encoding="utf-8") as out,
+        ):
+            for row in track(batch, total=len(batch), description="Reading", console=here.notes, transient=True):
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+        if not printed:
+            here.notes.print(f"Wrote {len(batch):,} intents to {target}.")
+    if batch.faults:
+        raise InvalidInput(_faults(batch.faults, len(batch)), field=batch.faults[0].field)
+
+
+def _rows_of(source: str) -> str:
+    try:
+        return contexts.read_text(source)
+    except NotFound as missing:
+        raise NotFound(f"{missing.message}; check its name and the folder you are in. {_ROWS}", field="input") from None
+
+
+def _named(source: str) -> str:
+    return "standard input" if source == "-" else source
+
+
+def _faults(faults: Sequence[ConductorError], written: int) -> str:
+    """How many rows were left out, and what is wrong with the first of them."""
+    rows = "1 row was" if len(faults) == 1 else f"{len(faults):,} rows were"
+    others = f"the other {written:,} are written" if written else "so nothing was written"
+    lines = [
+        f"{rows} left out, {others}; correct these and run it again",
+        *(fault.message for fault in faults[:_SHOWN]),
+    ]
+    more = len(faults) - _SHOWN
+    return "\n  ".join([*lines, *([f"and {more:,} more"] if more > 0 else [])])

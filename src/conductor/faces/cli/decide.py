@@ -40,7 +40,10 @@ def decide(
     from conductor.app.mind import Mind  # loads the encoder, which `--help` must not wait for
 
     here = contexts.of(context)
-    mind = Mind(here.installation)
+    with here.notes.status("Loading the models …"):
+        mind = Mind(here.installation)
+    for remark in mind.remarks:
+        here.notes.print(remark, style="dim", markup=False)
     if text is not None:
         decision = contexts.as_json(mind.decide(text, attach or ()))
         if as_json:

@@ -107,10 +107,20 @@ def _fail(message: str, code: int) -> int:
 def _remedied(error: typer.TyperException) -> str:
     """What is wrong with the line, and which help to read."""
     context = getattr(error, "ctx", None)
-    message = " ".join(error.format_message().split())
+    message = _wrong_value(error) or " ".join(error.format_message().split())
     if context is None or not message:
         return message
     return f"{message[0].lower()}{message[1:].rstrip('.')}; `{context.command_path} --help` tells more"
+
+
+def _wrong_value(error: typer.TyperException) -> str:
+    """A value that an option cannot take, in our words; empty for every other mistake."""
+    errors, parameter = getattr(error.__cause__, "errors", None), getattr(error, "param", None)
+    if errors is None or parameter is None:
+        return ""
+    from conductor.app.malformed import sentence  # only mistakes wait for it
+
+    return sentence(errors()[0], name=max(parameter.opts, key=len))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from conductor.domain.errors import InvalidInput
 from conductor.faces.cli import context as contexts
 from conductor.faces.cli import mind_report, mind_tune, printing
 
@@ -25,8 +26,15 @@ def evaluate(
     from conductor.app.mind import Mind  # loads the encoder, which `--help` must not wait for
 
     here = contexts.of(context)
+    lines = contexts.read_text(str(file)).splitlines()
     with here.notes.status("Evaluating …"):
-        report = Mind(here.installation).evaluate(contexts.read_text(str(file)).splitlines())
+        mind = Mind(here.installation)
+        for remark in mind.remarks:
+            here.notes.print(remark, style="dim", markup=False)
+        try:
+            report = mind.evaluate(lines)
+        except InvalidInput as wrong:
+            raise InvalidInput(f"{file}: {wrong.message}", field=wrong.field) from wrong
     if as_json:
         printing.print_json(contexts.as_json(report))
     else:

@@ -1,10 +1,12 @@
 """`conductor mind tune`, `versions`, `rollback`: adapt the decisions to this installation, and go back."""
 
 import threading
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from conductor.domain.errors import ModelError
 from conductor.faces.cli import context as contexts
@@ -42,8 +44,14 @@ def tune(context: typer.Context, as_json: Annotated[bool, typer.Option("--json",
         here.console.print(f"Learned from: {sources}.")
     verdict = {"kept": f"Version {found['version']} is kept and in use", "not_kept": "Not kept"}
     here.console.print(f"{verdict.get(found['state'], 'Nothing to tune yet')}: {found['because']}.", soft_wrap=True)
+    here.console.print(f"What now: {found['next_step']}.", soft_wrap=True)
 
 
+_LEGEND: Final = """\
+Hold-out: how many texts judged the version: set aside before, it never saw them
+Right:    on the right device, with the version before → with this one
+Log loss: mean surprise at the right device in nats; 0 is best, a die's is 1.79
+Each version has a hold-out of its own: compare along a row. More: --json"""
 _SETS: Final = (("held_out", "hold-out"), ("guard", "general work"))
 
 
@@ -57,10 +65,19 @@ def versions(
     if as_json:
         printing.print_json(found)
         return
-    columns = ["Version", "In use", "Made", "Labels", "Right before", "Right after", "Digest"]
-    here.console.print(printing.table(columns, [_version(one) for one in found["versions"]], numbers=["Labels"]))
+    here.console.print(listed(found["versions"]))
+    if len(found["versions"]) > 1:
+        here.console.print(_LEGEND, style="dim", markup=False)
+    else:
+        here.console.print("No version was tuned yet; `conductor mind tune` makes one.", style="dim", soft_wrap=True)
     if found["problem"]:
         here.notes.print(found["problem"], style="red", soft_wrap=True)
+
+
+def listed(versions: Sequence[Mapping[str, Any]]) -> Table:
+    """Versions as a table of at most 80 columns."""
+    columns = ["Version", "In use", "Made", "Hold-out", "Right", "Log loss"]
+    return printing.table(columns, map(_version, versions), numbers=["Hold-out"])
 
 
 def rollback(
@@ -92,17 +109,20 @@ def _row(name: str, before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     return [name, str(before["count"]), *rights, *(f"{figures['log_loss']:.3f}" for figures in (before, after))]
 
 
-def _version(one: dict[str, Any]) -> list[str]:
-    used, card = "yes" if one["active"] else "no", one["card"]
-    if card is None:
-        return ["0 (shipped)", used, "", "", "", "", ""]
-    judgement = card["judgement"]
+def _version(one: Mapping[str, Any]) -> list[str]:
+    used, reached = "yes" if one["active"] else "no", one["hold_out"]
+    if one["version"] == 0:
+        return ["0 (shipped)", used, "–", "–", "–", "–"]
+    name = f"{one['version']}{'' if one['usable'] else ' (for another encoder)'}"
+    made = printing.when(one["made_at_unix_s"])[:16] if one["made_at_unix_s"] else "–"
+    if reached is None:
+        return [name, used, made, "–", "–", "–"]
+    right, loss = reached["right"], reached["log_loss"]
     return [
-        f"{one['version']}{'' if one['usable'] else ' (for another encoder)'}",
+        name,
         used,
-        printing.when_short(card["created_at_unix_s"]),
-        str(sum(card["labels"].values())),
-        f"{judgement['held_out_before']['right']:.1%}",
-        f"{judgement['held_out_after']['right']:.1%}",
-        card["sha256"]["adapter.npz"][:12],
+        made,
+        str(reached["count"]),
+        f"{right['before']:.0%} → {right['after']:.0%}",
+        f"{loss['before']:.3f} → {loss['after']:.3f}",
     ]

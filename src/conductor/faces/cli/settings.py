@@ -62,14 +62,25 @@ def unset(context: typer.Context, name: Annotated[str, typer.Argument(help="The 
 
 def _change(context: typer.Context, name: str, call: Any) -> None:
     here = contexts.of(context)
+    is_served = here.installation.running_server() is not None
     with here.server() as client:
         changes = call(client)["changes"]
     if not changes:
         here.console.print(f"{name} has that value already.", markup=False)
     for change in changes:
-        effect = "after a restart" if change["needs_restart"] else "now"
         shown = f"{change['name']}: {_shown(change['old'])} → {_shown(change['new'])}"
-        here.console.print(f"{shown}, in effect {effect}.", markup=False, soft_wrap=True)
+        here.console.print(f"{shown}; {_effect(change, is_served=is_served)}.", markup=False, soft_wrap=True)
+    if any(change["name"].startswith("mind.model") for change in changes):
+        here.notes.print("Whether the model works, `conductor status` says once a server runs with it.", style="dim")
+
+
+def _effect(change: dict[str, Any], *, is_served: bool) -> str:
+    """From when on a changed value counts."""
+    if not is_served:
+        return "takes effect with the next command or server"
+    if change["needs_restart"]:
+        return "takes effect when the server is started again, which goes on with the old value until then"
+    return "in effect now"
 
 
 def _origin(row: dict[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 import contextlib
 import sys
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -179,19 +180,37 @@ def correct(
     priority: Annotated[int | None, typer.Option(min=1, max=5, help="The right priority; 1 is critical.")] = None,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Take back what was said before.")] = False,
 ) -> None:
-    """Say what would have been right for a task, in place of what was said before; `conductor mind tune` learns it."""
-    if withdraw == (device is not None):
-        raise InvalidInput("name the right device with --device, or take a correction back with --withdraw")
+    """Say what would have been right for a task; any of device, kind and priority is enough, the others stay as they were.
+
+    A priority counts at once for the same and very similar work; device and kind are learned by `conductor mind tune`.
+    """
+    said = {"device": device, "task_kind": kind, "priority": priority}
+    corrects = any(value is not None for value in said.values())
+    if withdraw == corrects:
+        raise InvalidInput(
+            "say what would have been right with --device, --kind or --priority (one is enough), "
+            "or take a correction back with --withdraw"
+        )
     here = contexts.of(context)
     with here.server() as client:
         found = client.get(f"/v1/tasks/{task}")["task_id"]
-        if device is None:
-            client.delete(f"/v1/tasks/{found}/correction")
-        else:
-            body = {"device": device, "task_kind": kind, "priority": priority}
-            client.put(f"/v1/tasks/{found}/correction", body)
-    said = "the correction is taken back" if device is None else f"{device} would have been right"
-    here.console.print(f"{found}: {said}. `conductor mind tune` learns from all corrections.", soft_wrap=True)
+        path = f"/v1/tasks/{found}/correction"
+        counts = client.put(path, said) if corrects else client.delete(path)
+    here.console.print(
+        f"{found}: {_corrected(counts) if corrects else 'the correction is taken back'}.", soft_wrap=True
+    )
+    if corrects and (counts["device"] or counts["task_kind"]):
+        here.console.print("`conductor mind tune` learns from all corrections.", style="dim", soft_wrap=True)
+
+
+def _corrected(counts: Mapping[str, Any]) -> str:
+    """All that counts as right now, what was said before included."""
+    parts = [
+        counts["device"] or "",
+        f"kind {counts['task_kind'].replace('_', ' ')}" if counts["task_kind"] else "",
+        f"priority {counts['priority']}" if counts["priority"] else "",
+    ]
+    return f"{', '.join(filter(None, parts))} would have been right"
 
 
 def _told(detail: dict[str, object]) -> str:

@@ -14,11 +14,11 @@ from conductor.faces.http.contract import PROBLEMS
 
 
 class CorrectionIn(BaseModel):
-    """What would have been right for a task."""
+    """What would have been right for a task: at least one of device, kind of work and priority."""
 
     model_config = ConfigDict(extra="forbid")
 
-    device: DeviceType
+    device: DeviceType | None = None
     task_kind: TaskKind | None = None
     priority: int | None = Field(None, ge=1, le=5, strict=True)
     user_id: str = Field(LOCAL_USER, min_length=1, max_length=200)
@@ -35,13 +35,15 @@ class RollbackIn(BaseModel):
 class TuneOut(BaseModel):
     """How the last fit stands: idle, running, kept, not_kept, too_little or failed.
 
-    `done` of `total` texts are read; `labels` counts by source; `judgement` holds the figures before and after.
+    `done` of `total` texts are read; `because` says why it ended so, `next_step` what can be done now; `labels` counts by
+    source; `judgement` holds the figures before and after.
     """
 
     state: str
     done: int
     total: int
     because: str
+    next_step: str
     version: int | None
     labels: dict[str, int]
     judgement: dict[str, Any] | None
@@ -54,7 +56,10 @@ def routes(conductor: Conductor) -> APIRouter:
 
     @router.put("/v1/tasks/{task_id}/correction")
     async def correct(task_id: str, body: CorrectionIn) -> Correction:
-        """Say what would have been right for a task; it replaces what was said before. `mind/tune` learns from it."""
+        """Say what would have been right for a task; parts that are absent or null stay as they were said before.
+
+        A priority counts at once for such work; device and kind of work are learned by `mind/tune`.
+        """
         access.check_may_tune()
         return await correcting.correct(
             TaskId(task_id),

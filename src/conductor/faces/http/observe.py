@@ -15,6 +15,23 @@ from conductor.faces.http.contract import PROBLEMS
 from conductor.faces.http.documents import SubmissionIn
 
 
+class MindOut(BaseModel):
+    """The language model that was chosen, and the one that takes part in decisions.
+
+    `configured` is `mind.model` as set now, `in_effect` as it was when the server started; `state` is off, loading, ready,
+    fails or withheld; `running` names the model that takes part and is empty where none does; `sha256` is that of its
+    weights, empty where nobody can check them; `why` says what keeps the configured model away, `remedy` what to do.
+    """
+
+    configured: str
+    in_effect: str
+    state: str
+    running: str
+    sha256: str
+    why: str
+    remedy: str
+
+
 class Health(BaseModel):
     """Whether the server does its work; `problems` is empty when all is well."""
 
@@ -24,6 +41,7 @@ class Health(BaseModel):
     tasks_waiting: int
     tasks_running: int
     problems: list[str]
+    mind: MindOut
 
 
 class SettingIn(BaseModel):

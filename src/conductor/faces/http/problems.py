@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
+from conductor.app.malformed import field_of, sentence
 from conductor.domain.errors import (
     ConductorError,
     Conflict,
@@ -105,14 +106,13 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+        found = error.errors()
         return problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
-            f"{field or 'the request'}: {first['msg']}",
+            sentence(found[0]),
             code="input",
-            field=field or None,
-            details={"errors": [{"field": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]},
+            field=field_of(found[0]) or None,
+            details={"errors": [{"field": ".".join(map(str, e["loc"])), "message": sentence(e)} for e in found]},
         )
 
     @app.exception_handler(HTTPException)
