@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.converse.arrangement import a_decision, a_node, a_score, a_snapshot, a_task, an_id, decisions, snapshots
 
-from conductor.decisions.converse.dialogue import Heard, State, Turn, done, hear, respond, wanted
+from conductor.decisions.converse.dialogue import done, hear, respond, wanted
 from conductor.decisions.converse.known import facts_of_turn
 from conductor.decisions.converse.snapshot import Snapshot
 from conductor.decisions.converse.traceable import keep_traceable, untraceable
+from conductor.decisions.converse.turn import Heard, State, Turn
 from conductor.domain.decision import Decision
 from conductor.domain.device import DeviceType
 from conductor.domain.intent import Intent

@@ -19,13 +19,13 @@ import structlog
 from conductor.app.snapshots import Snapshots
 from conductor.app.tasks import Tasks
 from conductor.decisions.converse import dialogue
-from conductor.decisions.converse.dialogue import Heard, State, Wanted
 from conductor.decisions.converse.intents import choose_intent
 from conductor.decisions.converse.known import facts_of_turn
 from conductor.decisions.converse.mentions import task_ids
 from conductor.decisions.converse.plans import Plan
 from conductor.decisions.converse.ports import IntentReader
 from conductor.decisions.converse.traceable import Facts, keep_traceable
+from conductor.decisions.converse.turn import Heard, State, Wanted
 from conductor.domain.clock import Clock
 from conductor.domain.errors import ConductorError, Conflict, Exhausted, InvalidInput, NotFound
 from conductor.domain.intent import Intent

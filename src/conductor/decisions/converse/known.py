@@ -6,7 +6,6 @@ Everything is gathered before a reply is composed and without looking at it, so 
 from collections.abc import Iterable
 
 from conductor.decisions.converse import advice
-from conductor.decisions.converse.dialogue import Turn
 from conductor.decisions.converse.plans import Plan
 from conductor.decisions.converse.snapshot import (
     DAY_S,
@@ -19,6 +18,7 @@ from conductor.decisions.converse.snapshot import (
     used_memory_share,
 )
 from conductor.decisions.converse.traceable import Facts, Gathering
+from conductor.decisions.converse.turn import Turn
 from conductor.decisions.converse.wording import shown
 from conductor.decisions.reasoning import number
 from conductor.domain.decision import Decision, Estimate, NodeScore
