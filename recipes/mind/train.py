@@ -144,28 +144,38 @@ def temperature(logits: Tensor, accepted: Tensor) -> float:
 
 
 def pooling(encoder: Tensor, mind: Tensor, accepted: Tensor) -> dict[str, float]:
-    """How much the two beliefs count together: least log loss among what is right at least as often as either alone.
+    """How much the two beliefs count together: the smallest share of the language model that is as good as the best.
 
-    The weights add up to one: both parts are calibrated, and so is their mean then, on easy texts and on hard ones.
+    As good means: log loss within one standard error of the least, and right at least as often as either alone. The
+    language model reads strangers' texts less well than texts of our own writers and is too sure of itself then; so of
+    shares that our own texts cannot tell apart the smallest is taken. The two add up to one: both parts are calibrated,
+    and so is their mean then, on easy texts and on hard ones.
 
     Args:
         encoder, mind: float [texts, devices], calibrated probabilities.
         accepted: float [texts, devices], one where a device is accepted.
+
+    Source: the one-standard-error rule, Breiman et al. 1984, Classification and Regression Trees, section 3.4.3.
     """
 
     def right(probabilities: Tensor) -> float:
         return accepted.gather(1, probabilities.argmax(1, keepdim=True)).mean().item()
 
-    least = max(right(encoder), right(mind)) - 1e-6
     logs = [probabilities.clamp(min=1e-4).log() for probabilities in (encoder, mind)]
-    best, best_loss = {"encoder": 1.0, "language_model": 0.0}, math.inf
-    for share in np.linspace(0.0, 0.5, 21):
-        joined = ((1 - share) * logs[0] + share * logs[1]).softmax(1)
-        loss = -(joined * accepted).sum(1).clamp(min=1e-6).log().mean().item()
-        if loss < best_loss and right(joined) >= least:
-            best, best_loss = {"encoder": round(1 - float(share), 3), "language_model": round(float(share), 3)}, loss
-    print("pooling", best, "log loss", round(best_loss, 4), flush=True)
-    return best
+    shares = np.linspace(0.0, 0.5, 41)
+    joined = [((1 - share) * logs[0] + share * logs[1]).softmax(1) for share in shares]
+    losses = [-(one * accepted).sum(1).clamp(min=1e-6).log() for one in joined]
+    least = min(losses, key=lambda loss: loss.mean().item())
+    most_right = max(right(encoder), right(mind)) - 1e-6
+
+    def as_good(at: int) -> bool:
+        worse = losses[at] - least
+        return bool(worse.mean() <= worse.std() / math.sqrt(len(worse))) and right(joined[at]) >= most_right
+
+    chosen = next((at for at in range(len(shares)) if as_good(at)), 0)
+    share = round(float(shares[chosen]), 4)
+    print(f"pooling: {share} for the language model, log loss {losses[chosen].mean():.4f}, least {least.mean():.4f}")
+    return {"encoder": round(1 - share, 4), "language_model": share}
 
 
 def train_and_ship(ground: Ground, rows: Sequence[Row], settings: Settings, start: str) -> None:
