@@ -16,7 +16,8 @@ PATH: Final = "/v1/attachments"
 _RAW_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
-        "content": {"*/*": {"schema": {"type": "string", "format": "binary", "minLength": 1}}},
+        # Any other media type is taken as well. `*/*` would say so, but generators then serialise a text in some format.
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary", "minLength": 1}}},
     }
 }
 _User = Annotated[str, Query(min_length=1, max_length=200, description="whose file it is")]
