@@ -1,0 +1,1 @@
+"""One engine for each category of work; each does more than hand a prompt on."""
