@@ -123,6 +123,13 @@ class GroupCommitter:
                     "the database works again"
                 )
 
+    async def goes_on(self, *, within_s: float) -> bool:
+        """Whether what is queued now is stored, or refused by the database, within this time; False where a commit hangs."""
+        done, _ = await asyncio.wait([self.durable().future], timeout=within_s)
+        if not done:
+            return self.failure is not None
+        return not self._stopped
+
     def check_healthy(self) -> None:
         """Refuse new work while the database fails.
 
