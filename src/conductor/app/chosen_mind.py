@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Recorded = Callable[[str], Awaitable[str | None]]
 
 #: Nothing is fetched while decisions wait, and nobody is told that a model is used.
-_OFFLINE: Final = {
+OFFLINE: Final = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -118,7 +118,7 @@ def worker_mind(settings: Settings, around: Surroundings, clock: Clock) -> Worke
     # -P: what lies in the server's working directory must not be imported
     command = [sys.executable, "-P", "-m", "conductor.app.mind_worker", "--model", model, "--threads", str(threads)]
     named = {"HF_HUB_CACHE": around.environ["HF_HUB_CACHE"]} if around.environ.get("HF_HUB_CACHE") else {}
-    environment = task_environment(around.environ, {"HOME": str(around.home), **_OFFLINE, **named})
+    environment = task_environment(around.environ, {"HOME": str(around.home), **OFFLINE, **named})
     return WorkerMind(command, name=model, environment=environment, clock=clock, timeout_s=settings.mind.timeout_s)
 
 

@@ -14,10 +14,14 @@ from conductor.app.access import Access
 from conductor.app.attachments import Attachments
 from conductor.app.configuration import Configuration
 from conductor.app.correcting import Correcting
+from conductor.app.gateway import Gateway
 from conductor.app.ledger_desk import LedgerDesk
 from conductor.app.metrics import Metrics
 from conductor.app.mind_report import MindHistory
 from conductor.app.minds import ActiveModels
+from conductor.app.serving import Serving
+from conductor.app.serving_batches import Batches
+from conductor.app.serving_files import ServingFiles
 from conductor.app.talk import Talk
 from conductor.app.tasks import Tasks
 from conductor.app.tuning import Tuning
@@ -48,6 +52,10 @@ class Conductor:
     correcting: Correcting
     mind_history: MindHistory
     attachments: Attachments
+    serving: Serving
+    gateway: Gateway
+    files: ServingFiles
+    batches: Batches
     # What only the methods below answer from.
     vitals: Vitals
     roster: Roster

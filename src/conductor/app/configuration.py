@@ -80,6 +80,14 @@ class Configuration:
             raise NotFound(f"no value is stored for {name!r}; `conductor settings show` tells where each comes from")
         return _shown(self._live.reload(await self._store.all()))
 
+    async def reload(self) -> list[dict[str, Any]]:
+        """Read all sources again; what changed.
+
+        Raises:
+            SettingsError: a source is wrong; everything stays as it was.
+        """
+        return _shown(self._live.reload(await self._store.all()))
+
     async def watch(self) -> None:
         """Take in changes of the configuration files until cancelled."""
         await self._live.watch()

@@ -46,6 +46,14 @@ class Vitals:
         found += [trouble for trouble in [self._tuning.problem, self._models.problem] if trouble]
         return found + [f"workload {name}: {reason}" for name, reason in self._registry.broken.items()]
 
+    def monotonic_s(self) -> float:
+        """Seconds of the system's monotonic clock."""
+        return self._clock.monotonic_s()
+
+    async def commits_go_on(self, *, within_s: float) -> bool:
+        """Whether what waits for the database is stored or refused within this time; False where a commit hangs."""
+        return await self._committer.goes_on(within_s=within_s)
+
     def report(self) -> dict[str, Any]:
         """The state in one word, the problems, the language model, and a few figures; `failing` is what cannot record."""
         configuration = self._configuration

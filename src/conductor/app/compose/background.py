@@ -23,6 +23,8 @@ async def at_work(parts: Parts, conductor: Conductor, *, dispatch: bool) -> Asyn
         sealing = group.create_task(keeper.run(), name="ledger keeper")
         recovered = await conductor.tasks.recover()
         dispatching = group.create_task(dispatcher.run() if dispatch else _nothing(), name="dispatcher")
+        group.create_task(parts.serving.lifetimes.run() if dispatch else _nothing(), name="model lifetimes")
+        telling = group.create_task(parts.serving.journal.run(), name="call journal")
         helpers = _helpers(parts, group)
         gc.freeze()  # what lives as long as the product need not be looked at by every collection
         log.info(
@@ -34,7 +36,12 @@ async def at_work(parts: Parts, conductor: Conductor, *, dispatch: bool) -> Asyn
         try:
             yield
         finally:
-            await _drain(dispatcher, dispatching, foundation.configuration.settings.executor.drain_s)
+            await asyncio.gather(
+                _drain(dispatcher, dispatching, foundation.configuration.settings.executor.drain_s),
+                parts.serving.lifetimes.close(),
+            )
+            parts.serving.journal.close()
+            await asyncio.wait([telling])
             for helper in helpers:
                 helper.cancel()
             keeper.close()
@@ -49,13 +56,15 @@ async def at_work(parts: Parts, conductor: Conductor, *, dispatch: bool) -> Asyn
 
 def _helpers(parts: Parts, group: asyncio.TaskGroup) -> list["asyncio.Task[None]"]:
     """What may be broken off at any moment."""
-    minds = parts.minds
+    minds, serving = parts.minds, parts.serving
     return [
         group.create_task(parts.fleet.watch.run(), name="machine watch"),
         group.create_task(parts.foundation.configuration.watch(), name="settings watch"),
         group.create_task(minds.tuning.run(), name="tuning"),
         group.create_task(parts.execution.attachments.run(), name="attachment sweep"),
         group.create_task(minds.models.load(minds.language_model), name="language model"),
+        group.create_task(serving.table.watch(), name="model table watch"),
+        group.create_task(serving.batches.run(), name="batches"),
     ]
 
 

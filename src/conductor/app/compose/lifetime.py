@@ -17,6 +17,7 @@ from conductor.app.compose.listening import listen
 from conductor.app.compose.minds import wake_minds
 from conductor.app.compose.parts import Parts
 from conductor.app.compose.record import open_record
+from conductor.app.compose.serving import set_up_serving
 from conductor.app.compose.use_cases import build_conductor
 from conductor.app.conductor import Conductor
 from conductor.app.installation import Installation
@@ -58,7 +59,8 @@ async def _parts(foundation: Foundation, undo: contextlib.AsyncExitStack, encode
     execution = await set_up_execution(foundation, fleet, encoder)
     record = await open_record(foundation, undo)
     minds = await wake_minds(foundation, fleet, record, encoder, undo)
-    return Parts(foundation=foundation, fleet=fleet, execution=execution, record=record, minds=minds)
+    serving = await set_up_serving(foundation, encoder, undo)
+    return Parts(foundation=foundation, fleet=fleet, execution=execution, record=record, minds=minds, serving=serving)
 
 
 def _read(encoder: OnnxEncoder) -> None:

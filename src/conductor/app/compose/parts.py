@@ -7,6 +7,7 @@ from conductor.app.compose.fleet import Fleet
 from conductor.app.compose.foundation import Foundation
 from conductor.app.compose.minds import Minds
 from conductor.app.compose.record import Record
+from conductor.app.compose.serving import ServingParts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,3 +19,4 @@ class Parts:
     execution: Execution
     record: Record
     minds: Minds
+    serving: ServingParts

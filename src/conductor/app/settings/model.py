@@ -264,6 +264,40 @@ class Mind(Section):
     experiences: Count = _setting(20_000, "Different past tasks kept in memory, 1.5 kB each.", _RESTART, ge=100)
 
 
+class ServingSettings(Section):
+    """The language models that are served."""
+
+    settings_md: FilePath | None = _setting(
+        None,
+        "Page with persona and model table; saving it takes effect at once.",
+        Traits(restart=True, needed_first=True, default_text="SETTINGS.md in the data folder"),
+    )
+    load_models: Flag = _setting(
+        True, "Whether models may be loaded. Without it everything else is served, for a quick look.", _RESTART
+    )
+    preload: Flag = _setting(
+        True, "Whether models that stay loaded are loaded at the start, and not with their first request.", _RESTART
+    )
+    idle_s: Seconds = _setting(600.0, "A model that nobody used for this long is unloaded.", _RESTART, gt=0)
+    context_tokens: Count = _setting(
+        8192, "Longest context a model on this machine keeps; more costs memory.", _RESTART, ge=128
+    )
+    endpoint_keys: Words = _setting(
+        (),
+        "Keys of endpoints, as https://host=KEY.",
+        Traits(restart=True, secret=True, needed_first=True, default_text="none"),
+    )
+    requests_per_s: Number = _setting(
+        1000.0, "Requests a second that one caller may pass on to endpoints.", _RESTART, gt=0
+    )
+    tokens_per_min: Number | None = _setting(
+        None,
+        "Tokens a minute that one caller may use of endpoints.",
+        Traits(restart=True, default_text="no bound"),
+        gt=0,
+    )
+
+
 class AttachmentSettings(Section):
     """Files that tasks carry."""
 
@@ -302,5 +336,6 @@ class Settings(Section):
     node: NodeSettings
     ledger: LedgerSettings = LedgerSettings()
     mind: Mind = Mind()
+    serving: ServingSettings = ServingSettings()
     attachments: AttachmentSettings = AttachmentSettings()
     storage: Storage = Storage()

@@ -11,10 +11,12 @@ from conductor.domain.errors import ConductorError
 from conductor.faces.cli import (
     chat,
     decide,
+    doctor,
     exits,
     explain,
     key,
     ledger,
+    mcp,
     mind,
     models,
     nodes,
@@ -36,10 +38,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for verb in (run, decide, explain, chat, status, serve):
+for verb in (run, decide, explain, chat, status, serve, mcp, doctor):
     verb.register(app)
 for noun in (tasks, nodes, ledger, mind, models, settings, key):
     app.add_typer(noun.app)
+app.add_typer(key.app, name="keys", hidden=True)  # the plural is what people type
 ledger.register_verification(app)
 
 

@@ -1,4 +1,4 @@
-"""`conductor serve`: run the server in the foreground until it is told to stop."""
+"""`conductor serve`, also called `conductor up`: run the server in the foreground until it is told to stop."""
 
 import os
 import sys
@@ -12,6 +12,7 @@ from conductor.faces.cli import context as contexts
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("serve")(serve)
+    app.command("up", help="The same as `conductor serve`.")(serve)
 
 
 def serve(
@@ -24,14 +25,20 @@ def serve(
     no_key: Annotated[
         bool, typer.Option("--no-key", help="Answer without a key: loopback only, and nothing that executes code.")
     ] = False,
+    skip_model_loading: Annotated[
+        bool, typer.Option("--skip-model-loading", help="Load no model: everything that needs none is served.")
+    ] = False,
+    mcp_only: Annotated[
+        bool, typer.Option("--mcp-only", help="Serve MCP on standard input and output instead, as `conductor mcp`.")
+    ] = False,
 ) -> None:
     """Serve the HTTP API and run tasks. SIGTERM and Ctrl-C let running tasks end, for a while."""
     arguments = contexts.of(context).installation.arguments()
     for name, value in (("--host", host), ("--port", port), ("--log-level", log_level)):
         if value is not None:
             arguments += [name, str(value)]
-    if no_key:
-        arguments.append("--no-key")
+    flags = (("--no-key", no_key), ("--skip-model-loading", skip_model_loading), ("--mcp-only", mcp_only))
+    arguments += [name for name, is_set in flags if is_set]
     sys.stdout.flush()
     # The server is a face of its own: this process becomes it, so signals and exit codes need no forwarding.
     os.execv(sys.executable, [sys.executable, "-m", "conductor.faces.http", *arguments])  # noqa: S606

@@ -7,9 +7,13 @@ import typer
 
 from conductor.domain.errors import NotFound
 from conductor.faces.cli import context as contexts
-from conductor.faces.cli import printing
+from conductor.faces.cli import printing, settings_md
 
-app = typer.Typer(name="settings", help="Settings: show, set, unset.", no_args_is_help=True)
+app = typer.Typer(
+    name="settings",
+    help="Settings: show, set, unset. SETTINGS.md: validate, models, history, rollback.",
+    no_args_is_help=True,
+)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -96,3 +100,6 @@ def _value(text: str) -> Any:
 
 def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+settings_md.register(app)

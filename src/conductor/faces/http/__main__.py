@@ -2,7 +2,8 @@
 
 Prints the address once it listens. With `--embedded` it takes a free port and ends when its standard input closes, so it
 never outlives the command that started it; what it still runs then is cut off, and repeated at the next start. With
-`--look-only` it executes nothing at all.
+`--look-only` it executes nothing at all, with `--skip-model-loading` it answers everything that needs no model, and with
+`--mcp-only` it becomes the MCP server on standard input and output.
 """
 
 import argparse
@@ -15,14 +16,17 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import uvicorn
+import uvloop
 
 from conductor.app.compose import running
 from conductor.app.conductor import Conductor
 from conductor.app.installation import Installation
 from conductor.app.logs import configure_logging
 from conductor.app.settings.model import Settings
+from conductor.app.supervised import Supervision, supervised
 from conductor.domain.errors import ConductorError, SettingsError
 from conductor.faces.http.server import create_app
+from conductor.faces.mcp.endpoint import McpEndpoint
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
@@ -30,12 +34,16 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to stop; returns the exit code."""
     options = _options(arguments)
+    if options.mcp_only:
+        _become_mcp(options)
     overrides = {
         "server.host": options.host,
         "server.port": 0 if options.embedded else options.port,
         "log.level": "warning" if options.embedded and options.log_level is None else options.log_level,
         "server.require_key": False if options.no_key else None,
         "executor.drain_s": 0.0 if options.embedded else None,
+        "serving.load_models": False if options.skip_model_loading else None,
+        "serving.preload": False if options.embedded else None,
     }
     try:
         installation = Installation.find(
@@ -45,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             overrides={name: value for name, value in overrides.items() if value is not None},
         )
         configure_logging(installation.settings)
-        asyncio.run(serve(installation, embedded=options.embedded, dispatch=not options.look_only))
+        uvloop.run(serve(installation, embedded=options.embedded, dispatch=not options.look_only))
     except ConductorError as error:
         return _complaint(error)
     except ExceptionGroup as group:  # a background task of the running server failed
@@ -94,7 +102,11 @@ async def serve(installation: Installation, *, embedded: bool, dispatch: bool = 
         url = f"http://{_shown(settings.server.host)}:{port}"
         # One that only looks is told to nobody: work handed to it would wait. It is gone in a moment; others wait for that.
         async with running(installation, url=url if dispatch else None, dispatch=dispatch) as conductor:
-            app = create_app(conductor, hosts=LOOPBACK | {_shown(settings.server.host).lower()})
+            app = create_app(
+                conductor,
+                hosts=LOOPBACK | {_shown(settings.server.host).lower()},
+                beside={"/mcp": McpEndpoint.of(conductor, conductor.serving)},
+            )
             server = _Server(
                 uvicorn.Config(
                     app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5, ws="none"
@@ -102,8 +114,8 @@ async def serve(installation: Installation, *, embedded: bool, dispatch: bool = 
             )
             for name in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(name, server.stop)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_announce(server, conductor, url, embedded=embedded))
+            async with supervised(conductor, url, os.environ) as supervision, asyncio.TaskGroup() as group:
+                group.create_task(_announce(server, conductor, url, supervision, embedded=embedded))
                 if embedded:
                     group.create_task(_end_with_input(server))
                 await server.serve(sockets=[listener])
@@ -128,11 +140,14 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-async def _announce(server: uvicorn.Server, conductor: Conductor, url: str, *, embedded: bool) -> None:
+async def _announce(
+    server: uvicorn.Server, conductor: Conductor, url: str, supervision: Supervision, *, embedded: bool
+) -> None:
     while not server.started:
         if server.should_exit:
             return
         await asyncio.sleep(0.01)
+    supervision.ready()
     if embedded:
         sys.stdout.write(f"{url}\n")
     else:
@@ -164,16 +179,24 @@ def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
+def _become_mcp(options: argparse.Namespace) -> None:
+    chosen = [("--data-dir", options.data_dir), ("--config", options.config)]
+    further = [part for name, value in chosen if value is not None for part in (name, value)]
+    os.execv(sys.executable, [sys.executable, "-m", "conductor.faces.mcp", *further])  # noqa: S606
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="conductor serve", description="Serve the HTTP API and run tasks.")
     parser.add_argument("--data-dir")
     parser.add_argument("--config")
     parser.add_argument("--host")
     parser.add_argument("--port", type=int)
-    parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
+    parser.add_argument("--log-level", type=str.lower, choices=["debug", "info", "warning", "error"])
     parser.add_argument("--no-key", action="store_true")
     parser.add_argument("--embedded", action="store_true")
     parser.add_argument("--look-only", action="store_true")
+    parser.add_argument("--skip-model-loading", action="store_true")
+    parser.add_argument("--mcp-only", action="store_true")
     return parser.parse_args(arguments)
 
 

@@ -15,6 +15,7 @@ from starlette.routing import compile_path
 
 from conductor.faces.http.problems import Problem, problem
 
+_PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     "default": {"model": Problem, "description": "What went wrong, and what to do about it"}
 }
@@ -60,7 +61,9 @@ def _corrected(document: dict[str, Any]) -> dict[str, Any]:
     document["security"] = [{"key": []}]
     for operations in document["paths"].values():
         for operation in operations.values():
-            operation["responses"]["default"]["content"] = {
-                "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
-            }
+            default = operation["responses"]["default"]
+            if all(
+                form == {"schema": _PROBLEM} for form in default["content"].values()
+            ):  # other protocols have their own
+                default["content"] = {"application/problem+json": {"schema": _PROBLEM}}
     return document

@@ -5,12 +5,15 @@ commands as the owner. So every call needs the key, a foreign `Host` is refused 
 `Origin` (cross-site requests). `/login` alone takes a one-time token instead.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import parse_qs
 
-from fastapi import Request, Response
-from fastapi.responses import RedirectResponse
+from starlette.requests import cookie_parser
+from starlette.responses import RedirectResponse, Response
+from starlette.types import Scope
 
 from conductor.app.access import Access
 from conductor.faces.http.problems import problem
@@ -27,7 +30,20 @@ _PREFLIGHT: Final = {
     "Vary": "Origin",
 }
 
-Next = Callable[[Request], Awaitable[Response]]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """What the gate says of a request.
+
+    Args:
+        answer: sent instead of the application's; None lets the request in.
+        caller: who it is that is let in, for limits and accounts.
+        headers: to be added to whatever is answered.
+    """
+
+    answer: Response | None = None
+    caller: str = ""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Gate:
@@ -40,52 +56,64 @@ class Gate:
         self._hosts = hosts
         self._origins = origins
 
-    async def check(self, request: Request, proceed: Next) -> Response:
-        """Let the request through, or answer it here."""
-        host = request.headers.get("host", "")
+    def check(self, scope: Scope, headers: Mapping[str, str]) -> Admission:
+        """Let a request in, or say how it is answered.
+
+        Args:
+            headers: by lower-case name.
+        """
+        host = headers.get("host", "")
         if _name(host) not in self._hosts():
-            return problem(
+            return _refused(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 f"this server does not answer for the host {host!r}; add it to the setting server.allowed_hosts",
                 code="access.host",
             )
-        origin = request.headers.get("origin")
-        if origin is not None and origin.partition("://")[2] != host and origin not in self._origins():
-            return problem(
+        origin = headers.get("origin")
+        if origin is None:
+            return self._admit(scope, headers, ())
+        is_named = origin in self._origins()
+        if not is_named and origin.partition("://")[2] != host:
+            return _refused(
                 HTTPStatus.FORBIDDEN,
                 f"pages of {origin} may not call this server; add it to the setting server.allowed_origins",
                 code="access.origin",
             )
-        if origin is None or origin not in self._origins():
-            return await self._admit(request, proceed)
-        if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
-            return Response(status_code=HTTPStatus.NO_CONTENT, headers=_PREFLIGHT | {_MAY_READ: origin})
-        response = await self._admit(request, proceed)
-        response.headers[_MAY_READ] = origin
-        return response
+        if is_named and scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+            return Admission(
+                answer=Response(status_code=HTTPStatus.NO_CONTENT, headers=_PREFLIGHT | {_MAY_READ: origin})
+            )
+        may_read = ((_MAY_READ.lower().encode(), origin.encode("latin-1")),) if is_named else ()
+        return self._admit(scope, headers, may_read)
 
-    async def _admit(self, request: Request, proceed: Next) -> Response:
-        """Let those through who are known, or log in."""
-        if request.url.path == "/login":
-            return self._login(request)
-        if not self._access.is_open and not self._is_known(request):
-            return problem(
+    def _admit(self, scope: Scope, headers: Mapping[str, str], may_read: tuple[tuple[bytes, bytes], ...]) -> Admission:
+        """Let those in who are known, or log in."""
+        if scope["path"] == "/login":
+            return Admission(answer=self._login(scope), headers=may_read)
+        caller = "anybody" if self._access.is_open else self._known(headers)
+        if caller is not None:
+            return Admission(caller=caller, headers=may_read)
+        return Admission(
+            answer=problem(
                 HTTPStatus.UNAUTHORIZED,
                 "this call needs the key: send `Authorization: Bearer KEY` (the file `key` in the data folder holds it), "
                 "or open the address with a one-time login that `conductor login` prints",
                 code="access.key",
-            )
-        return await proceed(request)
+            ),
+            headers=may_read,
+        )
 
-    def _is_known(self, request: Request) -> bool:
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    def _known(self, headers: Mapping[str, str]) -> str | None:
+        """Who sends the key or a session; None for strangers."""
+        scheme, _, key = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return self._access.is_key(key.strip())
-        session = request.cookies.get(SESSION_COOKIE)
-        return session is not None and self._access.is_session(session)
+            return "key" if self._access.is_key(key.strip()) else None
+        session = cookie_parser(headers.get("cookie", "")).get(SESSION_COOKIE)
+        return "session" if session is not None and self._access.is_session(session) else None
 
-    def _login(self, request: Request) -> Response:
-        session = self._access.redeem(request.query_params.get("token", ""))
+    def _login(self, scope: Scope) -> Response:
+        tokens = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("token", [""])
+        session = self._access.redeem(tokens[-1])
         if session is None:
             return problem(
                 HTTPStatus.UNAUTHORIZED,
@@ -95,6 +123,10 @@ class Gate:
         response = RedirectResponse("/", status_code=HTTPStatus.SEE_OTHER)
         response.set_cookie(SESSION_COOKIE, session, httponly=True, samesite="strict", path="/")
         return response
+
+
+def _refused(status: HTTPStatus, detail: str, *, code: str) -> Admission:
+    return Admission(answer=problem(status, detail, code=code))
 
 
 def _name(host: str) -> str:

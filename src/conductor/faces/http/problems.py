@@ -1,11 +1,9 @@
 """Our error tree as RFC 9457 problem documents; the only place where HTTP statuses are chosen."""
 
 import json
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -43,8 +41,6 @@ _STATUS: Final[tuple[tuple[type[ConductorError], HTTPStatus], ...]] = (
     (ModelError, HTTPStatus.SERVICE_UNAVAILABLE),
     (ConductorError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )
-
-log = structlog.get_logger(__name__)
 
 
 class Problem(BaseModel):
@@ -122,17 +118,15 @@ def install(app: FastAPI) -> None:
         response.headers.update(error.headers or {})
         return response
 
+    @app.exception_handler(Exception)
+    async def foreign(_request: Request, _error: Exception) -> JSONResponse:
+        return unforeseen()  # whoever surrounds the application hears of it, too, and logs it
 
-async def guarded(request: Request, answer: Callable[[Request], Awaitable[Any]]) -> Any:
-    """The last net around a request: an error nobody foresaw is logged and told without its inner workings."""
-    try:
-        return await answer(request)
-    except ConductorError as error:
-        return of_error(error)
-    except Exception:  # whatever a request did, the server goes on
-        log.exception("request_failed", method=request.method, path=request.url.path)
-        return problem(
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            "the server met an error of its own; its log has the details under the trace id of this response",
-            code="internal",
-        )
+
+def unforeseen() -> JSONResponse:
+    """What an error that nobody foresaw is told as: without its inner workings."""
+    return problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "the server met an error of its own; its log has the details under the trace id of this response",
+        code="internal",
+    )

@@ -1,0 +1,197 @@
+"""The files of the OpenAI API: sent in for batches, or written by them; bounded in size, number and sum.
+
+Everything is in the data folder, so files outlive restarts. A file stays until its owner removes it, or until its time is
+over, if it has one.
+"""
+
+import asyncio
+from collections.abc import AsyncIterable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from conductor.adapters.document_folder import DocumentFolder
+from conductor.domain.clock import Clock
+from conductor.domain.errors import Conflict, InvalidInput, NotFound
+from conductor.domain.json import JsonObject
+from conductor.domain.units import GIB, MIB, format_bytes
+
+PURPOSES: Final = ("batch", "assistants", "fine-tune", "vision", "user_data", "evals")
+_PIECE_BYTES: Final = MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileBounds:
+    """How much is kept."""
+
+    largest_bytes: int = 100 * MIB
+    total_bytes: int = 4 * GIB
+    files: int = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """A file; `expires_at_unix_s` None keeps it until it is removed."""
+
+    file_id: str
+    name: str
+    purpose: str
+    size_bytes: int
+    created_at_unix_s: int
+    expires_at_unix_s: int | None = None
+
+
+class ServingFiles:
+    """The files of this installation. `recover` must be awaited once before anything else."""
+
+    def __init__(
+        self, folder: DocumentFolder, *, clock: Clock, new_id: Callable[[], str], bounds: FileBounds | None = None
+    ) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._new_id = new_id
+        self._bounds = bounds or FileBounds()
+        self._files: dict[str, StoredFile] = {}
+        self._coming_bytes = 0
+
+    @property
+    def largest_bytes(self) -> int:
+        """The largest file that is taken."""
+        return self._bounds.largest_bytes
+
+    async def recover(self) -> None:
+        """Find the files of earlier runs."""
+        documents = await asyncio.to_thread(self._folder.documents)
+        found = [StoredFile(**document) for document in documents.values()]
+        self._files = {file.file_id: file for file in sorted(found, key=lambda file: file.created_at_unix_s)}
+
+    async def add(
+        self, pieces: AsyncIterable[bytes], *, name: str, purpose: str, expires_after_s: int | None = None
+    ) -> StoredFile:
+        """Take a file in.
+
+        Raises:
+            InvalidInput: it is empty or too large, or its purpose is unknown.
+            Conflict: too much is kept already.
+        """
+        if purpose not in PURPOSES:
+            raise InvalidInput(f"purpose is {purpose[:50]!r}; it must be one of {', '.join(PURPOSES)}", field="purpose")
+        if len(self._files) >= self._bounds.files:
+            await self.forget_expired()
+        if len(self._files) >= self._bounds.files:
+            raise Conflict(f"{len(self._files)} files are kept already; delete some", field="file")
+        file_id = self.reserve()
+        try:
+            size = await self._take_in(file_id, pieces)
+        except BaseException:
+            await asyncio.to_thread(self._folder.remove, file_id)
+            raise
+        return await self.publish(file_id, name=name, purpose=purpose, size_bytes=size, expires_after_s=expires_after_s)
+
+    def reserve(self) -> str:
+        """The id of a file that is still to be written with `append`."""
+        return f"file-{self._new_id()}"
+
+    async def append(self, file_id: str, content: bytes) -> None:
+        """Write on at a reserved file."""
+        await asyncio.to_thread(self._folder.append, file_id, content)
+
+    async def publish(
+        self,
+        file_id: str,
+        *,
+        name: str,
+        purpose: str,
+        size_bytes: int | None = None,
+        expires_after_s: int | None = None,
+    ) -> StoredFile:
+        """Make a reserved file one that everybody sees."""
+        now_unix_s = int(self._clock.now_unix_s())
+        file = StoredFile(
+            file_id=file_id,
+            name=name[:255] or "file",
+            purpose=purpose,
+            size_bytes=await asyncio.to_thread(self._folder.size, file_id) if size_bytes is None else size_bytes,
+            created_at_unix_s=now_unix_s,
+            expires_at_unix_s=None if expires_after_s is None else now_unix_s + expires_after_s,
+        )
+        await asyncio.to_thread(self._folder.write, file_id, asdict(file))
+        self._files[file_id] = file
+        return file
+
+    def get(self, file_id: str) -> StoredFile:
+        """One file.
+
+        Raises:
+            NotFound: there is none.
+        """
+        file = self._files.get(file_id)
+        if file is None or self._is_over(file):
+            raise NotFound(f"there is no file {file_id[:100]!r}", field="file_id")
+        return file
+
+    def oldest(self, purpose: str | None = None) -> Sequence[StoredFile]:
+        """Files, oldest first."""
+        return [
+            file
+            for file in self._files.values()
+            if not self._is_over(file) and (purpose is None or file.purpose == purpose)
+        ]
+
+    async def remove(self, file_id: str) -> None:
+        """Remove a file; errors as `get`."""
+        self.get(file_id)
+        del self._files[file_id]
+        await asyncio.to_thread(self._folder.remove, file_id)
+
+    async def forget_expired(self) -> None:
+        """Remove files whose time is over."""
+        for file in [file for file in self._files.values() if self._is_over(file)]:
+            del self._files[file.file_id]
+            await asyncio.to_thread(self._folder.remove, file.file_id)
+
+    def content(self, file_id: str) -> Path:
+        """Where its bytes are; errors as `get`."""
+        self.get(file_id)
+        return self._folder.content(file_id)
+
+    @property
+    def folder(self) -> DocumentFolder:
+        """For those who read files line by line."""
+        return self._folder
+
+    def as_json(self) -> JsonObject:
+        """How much is kept."""
+        return {"files": len(self._files), "bytes": sum(file.size_bytes for file in self._files.values())}
+
+    def _is_over(self, file: StoredFile) -> bool:
+        return file.expires_at_unix_s is not None and file.expires_at_unix_s <= self._clock.now_unix_s()
+
+    async def _take_in(self, file_id: str, pieces: AsyncIterable[bytes]) -> int:
+        held, size = bytearray(), 0
+        kept = sum(file.size_bytes for file in self._files.values())
+        try:
+            async for piece in pieces:
+                size += len(piece)
+                self._coming_bytes += len(piece)
+                self._check_size(size, kept)
+                held += piece
+                if len(held) >= _PIECE_BYTES:
+                    await self.append(file_id, bytes(held))
+                    held.clear()
+            if not size:
+                raise InvalidInput("the file is empty", field="file")
+            await self.append(file_id, bytes(held))
+        finally:
+            self._coming_bytes -= size
+        return size
+
+    def _check_size(self, size: int, kept: int) -> None:
+        if size > self._bounds.largest_bytes:
+            raise InvalidInput(
+                f"a file may have {format_bytes(self._bounds.largest_bytes)} here; split it", field="file"
+            )
+        if kept + self._coming_bytes > self._bounds.total_bytes:
+            raise Conflict(
+                f"all files together may have {format_bytes(self._bounds.total_bytes)} here; delete some", field="file"
+            )

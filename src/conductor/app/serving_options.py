@@ -1,0 +1,66 @@
+"""Read a caller's options for an engine out of plain JSON, by the engine's own type.
+
+Only what the type declares is taken; what callers may not say for themselves (`owner`, and `sampling`, which has its own
+fields) is refused like any unknown name.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from conductor.app.malformed import field_of, sentence
+from conductor.domain.errors import InvalidInput
+from conductor.domain.generation import Sampling
+from conductor.domain.json import JsonObject
+from conductor.domain.plain_data import check_plain
+from conductor.serving.engine import EngineOptions
+
+_NOT_THE_CALLERS: Final = frozenset({"sampling", "owner"})
+
+
+def option_names(kind: type[EngineOptions]) -> tuple[str, ...]:
+    """What a caller may say to this engine."""
+    return tuple(field.name for field in dataclasses.fields(kind) if field.name not in _NOT_THE_CALLERS)
+
+
+def engine_options(kind: type[EngineOptions], given: JsonObject, *, sampling: Sampling, owner: str) -> EngineOptions:
+    """The engine's options.
+
+    Args:
+        owner: whose conversations are meant, for engines that remember them.
+
+    Raises:
+        InvalidInput: an option is unknown or of the wrong form; named in `field`.
+    """
+    known = option_names(kind)
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            meant = f"is {near[0]!r} meant?" if near else f"there are {', '.join(known) or 'none'}"
+            raise InvalidInput(
+                f"there is no option {name[:100]!r} for this engine; {meant}", field=f"options.{name[:100]}"
+            )
+    check_plain(given, field="options")
+    try:
+        options = _reader(kind).validate_python(dict(given))  # type: ignore[arg-type]  # a class is hashable
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        raise InvalidInput(f"options.{sentence(fault)}", field=f"options.{field_of(fault)}") from None
+    changes: dict[str, Any] = {"sampling": sampling}
+    if any(field.name == "owner" for field in dataclasses.fields(kind)):
+        changes["owner"] = owner
+    return dataclasses.replace(options, **changes)
+
+
+def completed(usual: Sampling, said: Mapping[str, Any]) -> Sampling:
+    """The usual way of sampling with what the caller said in its place."""
+    return dataclasses.replace(usual, **said) if said else usual
+
+
+@cache
+def _reader(kind: type[EngineOptions]) -> TypeAdapter[EngineOptions]:
+    return TypeAdapter(kind)

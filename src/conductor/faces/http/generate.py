@@ -1,0 +1,265 @@
+"""Routes about generation: have an engine answer, whole or as a stream; which models there are; what was served so far.
+
+Errors are problems as everywhere; once a stream has begun they come as its event `error`. A stream's events are `decision`
+(who answers, and why), `piece` (text, as it is written), `answer` (checked, with facts, notes and usage) and `error`.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any, Final
+
+import orjson
+import structlog
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from conductor.app.serving import Call, Serving, whole
+from conductor.app.serving_calls import CallDecision
+from conductor.domain.errors import ConductorError, InvalidInput
+from conductor.domain.generation import Piece
+from conductor.domain.model import ModelState, Precision, ServedModel
+from conductor.faces.http.any_json import AnyJsonRoute
+from conductor.faces.http.contract import PROBLEMS
+from conductor.faces.http.presence import GONE, Begun, ClientGone, Stream, while_connected
+
+#: Of `Sampling`, under the same names.
+_SAMPLING: Final = ("max_tokens", "temperature", "top_p", "repetition_penalty", "seed")
+_AS_STREAM: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"text/event-stream": {}}}}
+
+log = structlog.get_logger(__name__)
+
+
+class GenerateIn(BaseModel):
+    """What to write, and by whom; what is left out is chosen by Conductor or by the category's engine."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    prompt: str = Field("", max_length=4_000_000, examples=["Explain quantum computing"])
+    category: str | None = Field(
+        None, min_length=1, max_length=300, description="what it is for; `auto`, or nothing, lets Conductor choose"
+    )
+    model: str | None = Field(
+        None, min_length=1, max_length=1000, description="a model of the table, in place of a category"
+    )
+    max_tokens: int | None = Field(None, ge=1, le=2**31)
+    temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False)
+    top_p: float | None = Field(None, gt=0, le=1, allow_inf_nan=False)
+    repetition_penalty: float | None = Field(None, gt=0, le=10, allow_inf_nan=False)
+    seed: int | None = Field(None, ge=0, lt=2**63)
+    stop: list[Annotated[str, Field(min_length=1, max_length=1000)]] = Field(default_factory=list, max_length=4)
+    stream: bool = Field(False, description="answer as /generate/stream does")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="of the category's engine, by name; GET /models lists them"
+    )
+
+    @property
+    def wanted(self) -> str:
+        """Category, model or `auto`.
+
+        Raises:
+            InvalidInput: both are named.
+        """
+        if self.category is not None and self.model is not None:
+            raise InvalidInput("category and model exclude each other; name one of them", field="model")
+        return self.category or self.model or "auto"
+
+    def said(self) -> dict[str, Any]:
+        """What the caller says about sampling."""
+        said = {name: value for name in _SAMPLING if (value := getattr(self, name)) is not None}
+        return said | ({"stop": tuple(self.stop)} if self.stop else {})
+
+
+class UsageOut(BaseModel):
+    """Tokens; `cached_tokens` of the prompt's were still known from before."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+
+
+class GeneratedOut(BaseModel):
+    """An answer: for people in `text`, for programs in `facts`; `notes` say what could not be done or checked."""
+
+    call_id: str
+    category: str
+    model: str
+    title: str
+    why: str
+    text: str
+    facts: dict[str, Any]
+    notes: list[str]
+    finish: str
+    usage: UsageOut
+
+
+class ModelOut(BaseModel):
+    """A row of the model table, and what has become of its model."""
+
+    category: str
+    title: str
+    model: str
+    purpose: str
+    options: list[str]
+    precision: Precision
+    stay_loaded: bool
+    expected_bytes: int | None
+    state: ModelState
+    reason: str
+    backend: str
+    device: str
+    context_tokens: int | None
+    memory_bytes: int | None
+    generations: int
+    errors: int
+
+
+class ModelsOut(BaseModel):
+    """The model table in force; decisions name its digest."""
+
+    models: list[ModelOut]
+    table_digest: str
+
+
+class ModelChoice(BaseModel):
+    """A category or a model of the table."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: str = Field(min_length=1, max_length=1000)
+
+
+def routes(serving: Serving) -> APIRouter:
+    """`/generate`, `/generate/stream`, `/models`, `/stats`."""
+    router = APIRouter(tags=["generation"], responses=PROBLEMS, route_class=AnyJsonRoute)
+
+    @router.post("/generate", response_model=GeneratedOut, responses=_AS_STREAM)
+    async def generate(body: GenerateIn, request: Request) -> Any:
+        """Have a language model write; category and model are chosen where none is named."""
+        call = await _asked(serving, body)
+        if body.stream:
+            return await _streamed(call, request)
+        try:
+            answer = await while_connected(request.receive, whole(call))
+        except ClientGone:
+            return Response(status_code=GONE)
+        document = _decision_view(call.decision) | _answer_view(answer)
+        return Response(orjson.dumps(document), media_type="application/json")
+
+    @router.post("/generate/stream", response_class=Response, responses=_AS_STREAM)
+    async def stream(body: GenerateIn, request: Request) -> Response:
+        """The same as server-sent events, piece by piece; closing the connection ends the generation."""
+        return await _streamed(await _asked(serving, body), request)
+
+    @router.get("/models")
+    async def models() -> ModelsOut:
+        """Which model serves which category, and what has become of it."""
+        views = [_model_view(serving, row, state) for row, state in serving.models()]
+        return ModelsOut(models=views, table_digest=serving.digest)
+
+    @router.post("/models/load")
+    async def load(body: ModelChoice) -> ModelOut:
+        """Load a model ahead of its use; answers when it is in memory."""
+        row = await serving.load(body.model)
+        return _model_view(serving, row, dict(serving.models())[row])
+
+    @router.post("/models/unload")
+    async def unload(body: ModelChoice) -> ModelOut:
+        """Give a model's memory back once nobody uses it."""
+        row = await serving.unload(body.model)
+        return _model_view(serving, row, dict(serving.models())[row])
+
+    @router.get("/stats")
+    async def stats() -> dict[str, Any]:
+        """Calls, errors, latency and tokens by engine and by model since the start, and memory by model."""
+        return dict(serving.statistics())
+
+    return router
+
+
+async def _asked(serving: Serving, body: GenerateIn) -> Call[Any]:
+    return await serving.work(body.wanted, body.prompt, options=body.options, said=body.said(), owner="local")
+
+
+async def _streamed(call: Call[Any], request: Request) -> Response:
+    """A response that begins with the first piece, so that what fails before it is answered by a problem."""
+    parts = Begun(call.parts)
+    try:
+        await while_connected(request.receive, parts.begin())
+    except ClientGone:
+        return Response(status_code=GONE)
+    return Stream(_events(call, parts))
+
+
+async def _events(call: Call[Any], parts: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, None]:
+    told: CallDecision | None = None
+    try:
+        async with aclosing(parts):
+            async for part in parts:
+                if told is None:
+                    told = call.decision
+                    yield _event(b"decision", _decision_view(told))
+                if not isinstance(part, Piece):
+                    yield _event(b"answer", _answer_view(part))
+                elif part.text:
+                    yield _event(b"piece", {"text": part.text})
+    except ConductorError as error:
+        yield _event(b"error", _error_view(error.code, error.message, error.field))
+    except Exception:  # the answer has begun: the stream is the only place to say it
+        log.exception("stream_failed")
+        yield _event(b"error", _error_view("internal", "the server met an error of its own; its log has the details"))
+
+
+def _event(name: bytes, document: dict[str, Any]) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name, orjson.dumps(document))
+
+
+def _error_view(code: str, detail: str, field: str | None = None) -> dict[str, Any]:
+    return {"code": code, "detail": detail, "field": field}
+
+
+def _decision_view(decision: CallDecision) -> dict[str, Any]:
+    return {
+        "call_id": decision.call_id,
+        "category": decision.category,
+        "model": decision.model,
+        "title": decision.title,
+        "why": decision.why,
+    }
+
+
+def _answer_view(answer: Any) -> dict[str, Any]:
+    usage = answer.usage
+    return {
+        "text": answer.text,
+        "facts": dict(answer.facts),
+        "notes": list(answer.notes),
+        "finish": answer.finish.value,
+        "usage": {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "cached_tokens": usage.cached_tokens,
+        },
+    }
+
+
+def _model_view(serving: Serving, row: ServedModel, state: ModelState) -> ModelOut:
+    record = serving.record_of(row)
+    facts = None if record is None else record.facts
+    return ModelOut(
+        category=row.category,
+        title=row.title,
+        model=row.name,
+        purpose=serving.categories().get(row.category, ""),
+        options=list(serving.options_of(row.category)),
+        precision=row.precision,
+        stay_loaded=row.stay_loaded,
+        expected_bytes=row.memory_bytes,
+        state=state,
+        reason="" if record is None else record.reason,
+        backend="" if record is None else record.backend,
+        device="" if facts is None else facts.device,
+        context_tokens=None if facts is None else facts.context_tokens,
+        memory_bytes=None if record is None else record.measured_bytes,
+        generations=0 if record is None else record.generations,
+        errors=0 if record is None else record.errors,
+    )

@@ -1,0 +1,181 @@
+"""Our error tree as OpenAI's error object `{"error": {message, type, param, code}}`, all four keys always there."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+import structlog
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from conductor.app.malformed import sentence
+from conductor.domain.errors import (
+    ConductorError,
+    Conflict,
+    Exhausted,
+    Forbidden,
+    InvalidInput,
+    ModelError,
+    NotFound,
+    Overloaded,
+    StorageError,
+    Unauthenticated,
+)
+from conductor.faces.http.any_json import as_json
+from conductor.faces.http.presence import GONE, ClientGone
+
+_REQUEST: Final = "invalid_request_error"
+_SERVER: Final = "server_error"
+#: The first class that fits counts. Clients try again after 409, 429 and 5xx.
+_KINDS: Final[tuple[tuple[type[ConductorError], HTTPStatus, str], ...]] = (
+    (Exhausted, HTTPStatus.UNPROCESSABLE_ENTITY, _REQUEST),
+    (InvalidInput, HTTPStatus.BAD_REQUEST, _REQUEST),
+    (NotFound, HTTPStatus.NOT_FOUND, _REQUEST),
+    (Conflict, HTTPStatus.CONFLICT, _REQUEST),
+    (Unauthenticated, HTTPStatus.UNAUTHORIZED, "authentication_error"),
+    (Forbidden, HTTPStatus.FORBIDDEN, "permission_error"),
+    (Overloaded, HTTPStatus.SERVICE_UNAVAILABLE, _SERVER),
+    (ModelError, HTTPStatus.SERVICE_UNAVAILABLE, _SERVER),
+    (StorageError, HTTPStatus.INSUFFICIENT_STORAGE, _SERVER),
+    (ConductorError, HTTPStatus.INTERNAL_SERVER_ERROR, _SERVER),
+)
+#: Our codes in the protocol's words; those it has no word for keep ours.
+_CODES: Final[Mapping[str, str]] = {
+    "input": "invalid_value",
+    "input.context": "context_length_exceeded",
+    "access.key": "invalid_api_key",
+}
+#: Names of the domain in the protocol's words.
+_PARAMETERS: Final[Mapping[str, str]] = {"form": "response_format", "category": "model", "prompt": "prompt"}
+_MISSING: Final = "missing_required_parameter"
+
+log = structlog.get_logger(__name__)
+
+
+class ErrorOut(BaseModel):
+    """What went wrong; `param` names the input at fault, `code` tells programs."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorDocument(BaseModel):
+    """OpenAI's error object."""
+
+    error: ErrorOut
+
+
+#: The gate, which stands before all routes, answers with problems.
+ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    "default": {
+        "model": ErrorDocument,
+        "description": "What went wrong, in the protocol's own form",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+}
+
+
+class Refused(InvalidInput):
+    """A request that the protocol allows and we do not take, or one that it does not allow; with the protocol's code."""
+
+    def __init__(self, message: str, *, param: str | None, code: str = "invalid_value") -> None:
+        super().__init__(message, field=param)
+        self.protocol_code = code
+
+
+def error_document(error: ConductorError) -> tuple[int, dict[str, Any]]:
+    """Status and error object for one of our errors."""
+    status, kind = next((status, kind) for known, status, kind in _KINDS if isinstance(error, known))
+    code = error.protocol_code if isinstance(error, Refused) else _CODES.get(error.code, error.code)
+    if isinstance(error, NotFound) and error.field in ("model", "category"):
+        code = "model_not_found"
+    param = None if error.field is None else _PARAMETERS.get(error.field, error.field)
+    return int(status), _object(error.message, kind, param, code)
+
+
+def internal_error() -> tuple[int, dict[str, Any]]:
+    """For an error that nobody foresaw; its inner workings are in the log only."""
+    return 500, _object("the server met an error of its own; its log has the details", _SERVER, None, "internal")
+
+
+def error_response(error: ConductorError) -> Response:
+    """The error as a response."""
+    status, document = error_document(error)
+    response = _response(status, document)
+    if isinstance(error, Overloaded):
+        response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    if isinstance(error, Exhausted):
+        response.headers["x-should-retry"] = "false"
+    return response
+
+
+def malformed(errors: list[Any]) -> Refused:
+    """What the reading of a body stopped at."""
+    fault = errors[0]
+    path = parameter([part for part in fault["loc"] if part != "body"]) if fault["type"] != "json_invalid" else ""
+    code = (
+        _MISSING
+        if fault["type"] == "missing"
+        else "invalid_json"
+        if fault["type"] == "json_invalid"
+        else "invalid_value"
+    )
+    if fault["type"].endswith("_type"):
+        code = "invalid_type"
+    return Refused(sentence(fault, name=path), param=path or None, code=code)
+
+
+def parameter(path: list[Any]) -> str:
+    """`messages[0].role`."""
+    named = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return named.removeprefix(".")
+
+
+class OpenAIRoute(APIRoute):
+    """A route whose errors are OpenAI's; a body is JSON whatever the client calls it."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, with the net around it."""
+        handle = super().get_route_handler()
+
+        async def answered(request: Request) -> Response:
+            try:
+                return await handle(as_json(request))
+            except ConductorError as error:
+                return error_response(error)
+            except RequestValidationError as error:
+                return error_response(malformed(list(error.errors())))
+            except HTTPException as error:
+                return _response(
+                    error.status_code, _object(str(error.detail), _REQUEST, None, f"http.{error.status_code}")
+                )
+            except ClientGone:
+                return Response(status_code=GONE)
+            except Exception:  # whatever a request did, the server goes on
+                log.exception("request_failed", method=request.method, path=request.url.path)
+                return _response(*internal_error())
+
+        return answered
+
+
+def _object(message: str, kind: str, param: str | None, code: str | None) -> dict[str, Any]:
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def _response(status: int, document: dict[str, Any]) -> Response:
+    content = orjson.dumps(document) if _writable(document) else orjson.dumps(internal_error()[1])
+    return Response(content, status_code=status, media_type="application/json")
+
+
+def _writable(document: dict[str, Any]) -> bool:
+    try:
+        orjson.dumps(document)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,59 @@
+"""A small catalogue: the protocol without an installation behind it."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from conductor.faces.mcp.protocol import UnknownResource
+from conductor.faces.mcp.rpc import INVALID_PARAMS, RpcError
+
+Document = Mapping[str, Any]
+
+
+class Shelf:
+    """As many tools as wanted; `wait` waits until it is cancelled, `fail` raises what nobody foresaw."""
+
+    instructions = "A shelf."
+
+    def __init__(self, tools: int = 3) -> None:
+        self.info = {"name": "shelf", "version": "1"}
+        self._names = [f"tool_{index:04}" for index in range(tools)]
+        self.waiting = asyncio.Event()
+        self.cancelled = asyncio.Event()
+
+    def tools(self) -> Sequence[Document]:
+        return [{"name": name, "inputSchema": {"type": "object"}} for name in self._names]
+
+    async def call(self, name: str, arguments: Document) -> Document:
+        if name == "fail":
+            raise ZeroDivisionError("the secret of the shelf")
+        if name == "wait":
+            self.waiting.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled.set()
+                raise
+        if name not in self._names:
+            raise RpcError(INVALID_PARAMS, f"Unknown tool: {name}")
+        return {"content": [{"type": "text", "text": str(dict(arguments))}], "isError": False}
+
+    def prompts(self) -> Sequence[Document]:
+        return [{"name": "greet"}]
+
+    async def prompt(self, name: str, arguments: Mapping[str, str]) -> Document:
+        return {"messages": [{"role": "user", "content": {"type": "text", "text": name}}]}
+
+    async def resources(self, after: str | None) -> tuple[Sequence[Document], str | None]:
+        return [{"uri": "shelf://one", "name": after or "one"}], None if after else "one"
+
+    def templates(self) -> Sequence[Document]:
+        return []
+
+    async def read(self, uri: str) -> tuple[Sequence[Document], int]:
+        if uri != "shelf://one":
+            raise UnknownResource(uri)
+        return [{"uri": uri, "text": "one"}], 7
+
+    async def complete(self, ref: Document, argument: str, begun: str) -> Sequence[str]:
+        return [f"{begun}{number}" for number in range(150)]

@@ -1,0 +1,165 @@
+"""What cannot be answered is refused in the protocol's own form, and the server goes on."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from tests.openai.conftest import Live
+from tests.openai.scripted import CHAT_NAME, Script
+
+import openai
+from openai import AsyncOpenAI
+
+pytestmark = pytest.mark.anyio
+HELLO = [{"role": "user", "content": "Say hello"}]
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+
+
+async def refused(client: AsyncOpenAI, path: str = "/chat/completions", **body: Any) -> tuple[int, dict[str, Any]]:
+    """Status and error of a request that must be refused; the error has all four keys."""
+    said = {"model": CHAT_NAME, "messages": HELLO} | body if path == "/chat/completions" else body
+    with pytest.raises(openai.APIStatusError) as caught:
+        await client.post(path, body=said, cast_to=object)
+    error = caught.value.response.json()["error"]
+    assert sorted(error) == ["code", "message", "param", "type"]
+    assert error["message"]
+    return caught.value.status_code, error
+
+
+async def test_a_model_that_does_not_exist_is_not_found(live: Live) -> None:
+    status, error = await refused(live.client, model="gpt-none")
+
+    assert (status, error["code"], error["param"], error["type"]) == (
+        404,
+        "model_not_found",
+        "model",
+        "invalid_request_error",
+    )
+    with pytest.raises(openai.NotFoundError):
+        await live.client.chat.completions.create(model="legal_analysis", messages=HELLO)
+
+
+@pytest.mark.parametrize(("body", "param", "code"), [
+    ({"max_tokens": 0}, "max_tokens", "invalid_value"),
+    ({"max_tokens": 10**9}, "max_tokens", "context_length_exceeded"),
+    ({"max_completion_tokens": 10**40}, "max_completion_tokens", "invalid_value"),
+    ({"messages": []}, "messages", "invalid_value"),
+    ({"messages": [{"role": "user", "content": "w " * 300}]}, "messages", "context_length_exceeded"),
+    ({"messages": [{"role": "king", "content": "x"}]}, "messages[0].role", "invalid_value"),
+    ({"messages": [{"role": "user"}]}, "messages[0].content", "missing_required_parameter"),
+    ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id", "missing_required_parameter"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+     "messages[0].content[0]", "unsupported_parameter"),
+    ({"messages": "hello"}, "messages", "invalid_type"),
+    ({"temperature": 3}, "temperature", "invalid_value"),
+    ({"temperature": "hot"}, "temperature", "invalid_type"),
+    ({"n": 0}, "n", "invalid_value"),
+    ({"n": 100}, "n", "invalid_value"),
+    ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "invalid_value"),
+    ({"stop": ""}, "stop", "invalid_value"),
+    ({"presence_penalty": 1}, "presence_penalty", "unsupported_parameter"),
+    ({"logit_bias": {"1": 1}}, "logit_bias", "unsupported_parameter"),
+    ({"functions": [{"name": "x"}]}, "functions", "unsupported_parameter"),
+    ({"modalities": ["audio"]}, "modalities", "unsupported_parameter"),
+    ({"top_logprobs": 3}, "top_logprobs", "invalid_value"),
+    ({"stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
+    ({"tools": [TOOL, TOOL]}, "tools", "invalid_value"),
+    ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "sun"}}}, "tool_choice", "invalid_value"),
+    ({"tool_choice": "required"}, "tool_choice", "invalid_value"),
+    ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "missing_required_parameter"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "objct"}}}},
+     "response_format.json_schema.schema/type", "invalid_value"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"$ref": "http://x/y"}}}},
+     "response_format.json_schema.schema/$ref", "invalid_value"),
+])  # fmt: skip
+async def test_a_wrong_field_is_named(live: Live, script: Script, body: dict[str, Any], param: str, code: str) -> None:
+    status, error = await refused(live.client, **body)
+
+    assert (status, error["param"], error["code"]) == (400, param, code)
+    assert (script.leases, script.writing) == (0, 0)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"x"', b"[" * 20_000, b"\xff\xfe", b'{"model": NaN}'])
+async def test_a_body_that_is_no_request_is_refused(live: Live, body: bytes) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        await live.client.post("/chat/completions", content=body, cast_to=object)
+
+    assert sorted(caught.value.response.json()["error"]) == ["code", "message", "param", "type"]
+
+
+async def test_a_model_that_cannot_keep_to_a_form_says_so(live: Live, script: Script) -> None:
+    script.constrains = False
+    status, error = await refused(live.client, response_format={"type": "json_object"})
+
+    assert (status, error["param"]) == (400, "response_format")
+
+
+async def test_a_model_that_fails_before_its_first_token_is_a_status(live: Live, script: Script) -> None:
+    script.fail_after = 0
+    for streaming in (False, True):
+        status, error = await refused(live.client, stream=streaming)
+        assert (status, error["type"], error["code"]) == (503, "server_error", "model")
+
+
+async def test_a_model_that_fails_later_ends_the_stream_with_an_error(live: Live, script: Script) -> None:
+    script.fail_after = 2
+    stream = await live.client.chat.completions.create(model=CHAT_NAME, messages=HELLO, stream=True)
+    heard = []
+
+    async def listen() -> None:
+        async for chunk in stream:
+            heard.append(chunk.choices[0].delta.content)
+
+    with pytest.raises(openai.APIError, match="gone"):
+        await listen()
+
+    assert heard == ["", "Hello", ", "]
+    assert script.leases == 0
+
+
+@pytest.mark.parametrize(("body", "param"), [
+    ({"model": "embeddings", "input": ""}, "input[0]"),
+    ({"model": "embeddings", "input": []}, "input"),
+    ({"model": "embeddings", "input": [1, 2]}, "input[0]"),
+    ({"model": "embeddings", "input": "x", "encoding_format": "hex"}, "encoding_format"),
+    ({"model": "embeddings", "input": "x", "dimensions": 2}, "dimensions"),
+    ({"model": CHAT_NAME, "input": "x"}, "model"),
+])  # fmt: skip
+async def test_embeddings_that_cannot_be_made_are_refused(live: Live, body: dict[str, Any], param: str) -> None:
+    status, error = await refused(live.client, "/embeddings", **body)
+
+    assert (status, error["param"]) == (400, param)
+
+
+@pytest.mark.parametrize(("body", "param"), [
+    ({"model": "tests/coder", "prompt": [[1, 2]]}, "prompt[0]"),
+    ({"model": "tests/coder", "prompt": ["a", "b"], "stream": True}, "prompt"),
+    ({"model": CHAT_NAME, "prompt": "a", "suffix": "b"}, "suffix"),
+    ({"model": "tests/coder", "prompt": "a", "best_of": 3}, "best_of"),
+])  # fmt: skip
+async def test_completions_that_cannot_be_made_are_refused(live: Live, body: dict[str, Any], param: str) -> None:
+    status, error = await refused(live.client, "/completions", **body)
+
+    assert (status, error["param"]) == (400, param)
+
+
+async def test_a_client_that_stops_reading_holds_back_its_own_model_only(live: Live, script: Script) -> None:
+    script.words = ("word " * 2000,) * 5000
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(live.url.rpartition(":")[2]), limit=1024)
+    body = json.dumps({"model": CHAT_NAME, "messages": HELLO, "stream": True}).encode()
+    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    await reader.readline()
+    before = -1
+    while script.written != before:  # until nothing more fits between server and client
+        before = script.written
+        await asyncio.sleep(0.2)
+    assert script.written < 5000
+
+    script.words = ("Hello",)
+    answer = await live.client.chat.completions.create(model=CHAT_NAME, messages=HELLO)
+    assert answer.choices[0].message.content == "Hello"
+    writer.transport.abort()
+    async with asyncio.timeout(20):
+        while script.leases:
+            await asyncio.sleep(0.01)
