@@ -19,6 +19,8 @@ from benchmarks.processes import finish, free_port, running
 
 ENVIRONMENT: Final = ROOT / ".venv-peers"
 REQUIREMENTS: Final = Path(__file__).parent / "requirements-peers.txt"
+GATEWAYS: Final = ENVIRONMENT / "gateway"
+GATEWAY_REQUIREMENTS: Final = Path(__file__).parent / "requirements-gateways.txt"
 SCRIPTS: Final = Path(__file__).parent / "peers"
 INSTALL_WITHIN_S: Final = 1800.0
 
@@ -29,29 +31,37 @@ REDIS_DURABILITY: Final = "AOF, fsync every second"
 
 def peer_program(name: str) -> str:
     """The path of a program in the peers' environment, which is made first if need be."""
-    _install()
+    _install(ENVIRONMENT, REQUIREMENTS)
     return str(ENVIRONMENT / "bin" / name)
+
+
+def gateway_program(name: str) -> str:
+    """The same for the gateways, which pin what other peers need in other versions."""
+    _install(GATEWAYS, GATEWAY_REQUIREMENTS)
+    return str(GATEWAYS / "bin" / name)
 
 
 def peer_version(package: str) -> str:
     """The version that is pinned, such as `5.7.0`."""
-    for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines():
-        name, _, version = line.partition("==")
-        if name.partition("[")[0] == package:
-            return version.strip()
+    for pins in (REQUIREMENTS, GATEWAY_REQUIREMENTS):
+        for line in pins.read_text(encoding="utf-8").splitlines():
+            name, _, version = line.partition("==")
+            if name.partition("[")[0] == package:
+                return version.strip()
     raise LookupError(package)
 
 
-def _install() -> None:
-    digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
-    stamp = ENVIRONMENT / "installed-requirements"
+def _install(environment: Path, requirements: Path) -> None:
+    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
+    stamp = environment / "installed-requirements"
     if stamp.exists() and stamp.read_text(encoding="utf-8") == digest:
         return
-    print(f"installing the peers into {ENVIRONMENT.name} …", flush=True)
-    if not (ENVIRONMENT / "bin" / "python").exists():
-        finish([sys.executable, "-m", "venv", str(ENVIRONMENT)], within_s=INSTALL_WITHIN_S)
-    pip = [str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    finish([*pip, "--requirement", str(REQUIREMENTS)], within_s=INSTALL_WITHIN_S)
+    print(f"installing the peers into {environment.relative_to(ROOT)} …", flush=True)
+    python = str(environment / "bin" / "python")
+    if not Path(python).exists():
+        finish([sys.executable, "-m", "venv", str(environment)], within_s=INSTALL_WITHIN_S)
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    finish([*pip, "--requirement", str(requirements)], within_s=INSTALL_WITHIN_S)
     stamp.write_text(digest, encoding="utf-8")
 
 
