@@ -14,16 +14,21 @@ from tests.openai.scripted import KeywordReader, Script, ScriptedDesk, Table
 
 from conductor.adapters.clock import SystemClock
 from conductor.adapters.document_folder import DocumentFolder
+from conductor.adapters.endpoints.client import EndpointClient
+from conductor.adapters.endpoints.relay import Relay
+from conductor.app.gateway import Gateway
 from conductor.app.serving import Serving
 from conductor.app.serving_batches import BatchBounds, Batches
 from conductor.app.serving_calls import CallJournal
 from conductor.app.serving_files import FileBounds, ServingFiles
 from conductor.faces.http import contract, generate, problems
 from conductor.faces.http.openai import routes
+from conductor.serving.accounting import Accounting
 from conductor.serving.engines.code_completion import CodeCompletion
 from conductor.serving.engines.conversational_chat import ConversationalChat
 from conductor.serving.engines.general_reasoning import GeneralReasoning
 from conductor.serving.engines.translation import Translation
+from conductor.serving.limits import Allowance, Limits
 from conductor.serving.registry import Registry
 from openai import AsyncOpenAI
 
@@ -73,10 +78,15 @@ def build(folder: Path, script: Script) -> Live:
     return Live(script, serving, journal, files, batches, folder)
 
 
+def _nothing_elsewhere() -> Gateway:
+    relay = Relay(EndpointClient(keys=lambda origin: None))
+    return Gateway(relay, models={}, limits=Limits(Allowance()), accounting=Accounting(), clock=SystemClock())
+
+
 def mounted(live: Live) -> FastAPI:
     app = FastAPI()
     problems.install(app)
-    app.include_router(generate.routes(live.serving))
+    app.include_router(generate.routes(live.serving, _nothing_elsewhere()))
     for router in routes.routes(live.serving, live.files, live.batches):
         app.include_router(router)
     contract.install(app)

@@ -59,7 +59,7 @@ async def _parts(foundation: Foundation, undo: contextlib.AsyncExitStack, encode
     execution = await set_up_execution(foundation, fleet, encoder)
     record = await open_record(foundation, undo)
     minds = await wake_minds(foundation, fleet, record, encoder, undo)
-    serving = await set_up_serving(foundation, encoder, undo)
+    serving = await set_up_serving(foundation, record, encoder, undo)
     return Parts(foundation=foundation, fleet=fleet, execution=execution, record=record, minds=minds, serving=serving)
 
 

@@ -21,6 +21,7 @@ def listen(parts: Parts, conductor: Conductor) -> None:
     transitions.listen(parts.execution.live.on_transition)
     transitions.listen(conductor.metrics.on_transition)
     transitions.listen(partial(_observe_performance, parts.fleet.performance), FINAL | {TaskState.QUEUED})
+    parts.serving.journal.listen(conductor.metrics.on_calls)
     _offer_gauges(parts, conductor)
     parts.foundation.configuration.on_change(partial(_apply, parts.execution))
 

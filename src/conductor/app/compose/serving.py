@@ -29,12 +29,13 @@ from conductor.adapters.watched_files import file_changes
 from conductor.app.category_reading import NearestExamples
 from conductor.app.chosen_mind import OFFLINE
 from conductor.app.compose.foundation import Foundation
+from conductor.app.compose.record import Record
 from conductor.app.engine_shelf import EngineShelf, installed_engines
 from conductor.app.gateway import Gateway, Place
 from conductor.app.model_table import LiveModelTable, settings_page
 from conductor.app.serving import Serving
 from conductor.app.serving_batches import Batches
-from conductor.app.serving_calls import CallJournal
+from conductor.app.serving_calls import CallJournal, CallRecord
 from conductor.app.serving_files import ServingFiles
 from conductor.domain.model import Precision, ServedModel
 from conductor.serving.accounting import Accounting
@@ -71,7 +72,9 @@ class ServingParts:
     loads_models: bool
 
 
-async def set_up_serving(foundation: Foundation, encoder: OnnxEncoder, undo: contextlib.AsyncExitStack) -> ServingParts:
+async def set_up_serving(
+    foundation: Foundation, record: Record, encoder: OnnxEncoder, undo: contextlib.AsyncExitStack
+) -> ServingParts:
     """Read the model table and stand ready; nothing is loaded before `background` runs the lifetimes.
 
     A table that cannot be used is told by the log and by `conductor status`; the last one that could is in force.
@@ -111,7 +114,7 @@ async def set_up_serving(foundation: Foundation, encoder: OnnxEncoder, undo: con
 
     lifetimes.use_table(table.table.rows, preload=preload)
     table.on_change(apply)
-    journal = CallJournal()
+    journal = CallJournal([partial(_record_calls, record)])
     serving = Serving(
         desk=lifetimes,
         engines=shelf,
@@ -138,6 +141,12 @@ async def set_up_serving(foundation: Foundation, encoder: OnnxEncoder, undo: con
         journal=journal,
         loads_models=settings.load_models,
     )
+
+
+async def _record_calls(record: Record, calls: Sequence[CallRecord]) -> None:
+    """Every call becomes an entry of the ledger, once it has ended."""
+    for call in calls:
+        record.keeper.record("generation", call.decision.call_id, call.as_json())
 
 
 def endpoint_keys(named: Sequence[str]) -> dict[str, str]:

@@ -13,7 +13,9 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from conductor.app.serving import Call, Serving, whole
+from conductor.app.gateway import Gateway
+from conductor.app.open_call import Call, whole
+from conductor.app.serving import Serving
 from conductor.app.serving_calls import CallDecision
 from conductor.domain.errors import ConductorError, InvalidInput
 from conductor.domain.generation import Piece
@@ -128,7 +130,7 @@ class ModelChoice(BaseModel):
     model: str = Field(min_length=1, max_length=1000)
 
 
-def routes(serving: Serving) -> APIRouter:
+def routes(serving: Serving, gateway: Gateway) -> APIRouter:
     """`/generate`, `/generate/stream`, `/models`, `/stats`."""
     router = APIRouter(tags=["generation"], responses=PROBLEMS, route_class=AnyJsonRoute)
 
@@ -170,8 +172,8 @@ def routes(serving: Serving) -> APIRouter:
 
     @router.get("/stats")
     async def stats() -> dict[str, Any]:
-        """Calls, errors, latency and tokens by engine and by model since the start, and memory by model."""
-        return dict(serving.statistics())
+        """Calls, errors, latency and tokens by engine and model since the start, memory by model, and what was passed on."""
+        return {**serving.statistics(), "gateway": gateway.stats()}
 
     return router
 

@@ -56,7 +56,7 @@ def create_app(
     app.include_router(observe.routes(conductor))
     app.include_router(talk.routes(conductor))
     app.include_router(mind.routes(conductor))
-    app.include_router(generate.routes(conductor.serving))
+    app.include_router(generate.routes(conductor.serving, conductor.gateway))
     for router in openai.routes(conductor.serving, conductor.files, conductor.batches):
         app.include_router(router)
     contract.install(app)
