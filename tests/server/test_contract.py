@@ -48,4 +48,5 @@ def test_answers_are_as_documented_and_never_a_server_error(make_server: MakeSer
 def test_answers_are_as_documented_over_long_sequences(make_server: MakeServer, tmp_path: Path) -> None:
     server = make_server(log__level="warning").start()
 
-    check(server, tmp_path, "--max-examples", "200")
+    # A task that was just made has no correction yet: 404 is right there, and this check takes it for a lost task.
+    check(server, tmp_path, "--max-examples", "200", "--exclude-checks", "ensure_resource_availability")
