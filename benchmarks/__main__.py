@@ -12,7 +12,7 @@ from typing import Final
 
 from benchmarks.harness import CannotRun, WrongResult, commit, machine, table, write
 
-NAMES: Final = ("startup", "placement", "decision", "ledger", "queue", "estimates", "learning")
+NAMES: Final = ("startup", "placement", "decision", "ledger", "queue", "estimates", "learning", "gateway", "serving")
 
 
 def main(arguments: Sequence[str]) -> int:
