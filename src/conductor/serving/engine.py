@@ -13,7 +13,8 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, Protocol, TypeVar
 
-from conductor.domain.generation import Finish, Generation, Piece, Sampling, Usage
+from conductor.domain.errors import InvalidInput
+from conductor.domain.generation import Finish, Generation, Message, Piece, Role, Sampling, Usage
 from conductor.domain.json import JsonObject
 from conductor.domain.model import Category
 from conductor.serving.ports import Runner, RunnerFacts
@@ -104,13 +105,21 @@ class Engine(ABC, Generic[OptionsT]):
     def system_prompt(self, options: OptionsT) -> str:
         """What the model is told about its role; empty tells nothing."""
 
-    @abstractmethod
     def ask(self, prompt: str, options: OptionsT, facts: RunnerFacts) -> Generation:
-        """The request to the model.
+        """The request to the model; by default the role as the system's message and the prompt as the user's.
 
         Raises:
             InvalidInput: prompt or options make no sense for this engine; the field is named.
         """
+        if not prompt.strip():
+            raise InvalidInput("nothing is asked for; prompt needs some text", field="prompt")
+        return Generation(
+            messages=(
+                Message(role=Role.SYSTEM, content=self.system_prompt(options)),
+                Message(role=Role.USER, content=prompt),
+            ),
+            sampling=options.sampling or self.sampling,
+        )
 
     @abstractmethod
     def conclude(self, prompt: str, options: OptionsT, written: str) -> Answer:

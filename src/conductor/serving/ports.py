@@ -25,6 +25,7 @@ class RunnerFacts:
         fills_in: whether `Generation.suffix` works.
         model: its technical name; empty where the backend does not say. Some engines ask some models in another form, and
             no answer is remembered where it is empty.
+        notes: what is otherwise than it was asked for, a sentence each; for people.
     """
 
     backend: str
@@ -36,6 +37,7 @@ class RunnerFacts:
     embeds: bool
     fills_in: bool
     model: ModelName = _NAMELESS
+    notes: tuple[str, ...] = ()
 
 
 class Runner(Protocol):

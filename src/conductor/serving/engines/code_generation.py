@@ -20,7 +20,6 @@ from conductor.serving.code_language import language_named
 from conductor.serving.code_syntax import SyntaxVerdict, Thoroughness, checked_syntax
 from conductor.serving.engine import Answer, Engine, EngineOptions
 from conductor.serving.generations import Hearing
-from conductor.serving.ports import RunnerFacts
 from conductor.serving.thoughts import thoughts_apart
 
 
@@ -115,18 +114,6 @@ class CodeGeneration(Engine[CodeGenerationOptions]):
             f"You write code for others to use. {wanted}{_KINDS[options.kind]} {_DOC_STYLES[options.doc_style]}\n"
             f"Put the code into one fenced block marked with {fence}. Before it, at most two sentences; after it, only what "
             "the user must know to use it. You cannot run code: never say that you ran or tested it."
-        )
-
-    def ask(self, prompt: str, options: CodeGenerationOptions, facts: RunnerFacts) -> Generation:
-        """The template as system message, the task as the user's."""
-        if not prompt.strip():
-            raise InvalidInput("nothing is asked for; prompt needs some text", field="prompt")
-        return Generation(
-            messages=(
-                Message(role=Role.SYSTEM, content=self.system_prompt(options)),
-                Message(role=Role.USER, content=prompt),
-            ),
-            sampling=options.sampling or self.sampling,
         )
 
     def conclude(self, prompt: str, options: CodeGenerationOptions, written: str) -> Answer:

@@ -114,8 +114,6 @@ class CreativeWriting(Engine[CreativeOptions]):
 
     def ask(self, prompt: str, options: CreativeOptions, facts: RunnerFacts) -> Generation:
         """The first part."""
-        if not prompt.strip():
-            raise InvalidInput("there is no wish; prompt needs some text", field="prompt")
         if options.words is not None and not 1 <= options.words <= _MOST_WORDS:
             raise InvalidInput(f"words must be 1 to {_MOST_WORDS}, not {options.words}", field="words")
         if options.words is not None and options.form in _LINES:
@@ -123,13 +121,7 @@ class CreativeWriting(Engine[CreativeOptions]):
                 f"a {options.form.value} has {_LINES[options.form]} lines; leave words out, or choose the form poem",
                 field="words",
             )
-        return Generation(
-            messages=(
-                Message(role=Role.SYSTEM, content=self.system_prompt(options)),
-                Message(role=Role.USER, content=prompt),
-            ),
-            sampling=options.sampling or self.sampling,
-        )
+        return super().ask(prompt, options, facts)
 
     def conclude(self, prompt: str, options: CreativeOptions, written: str) -> Answer:
         """The piece and its measures."""

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Final
 
-from conductor.domain.errors import InvalidInput
-from conductor.domain.generation import Generation, Message, Role, Sampling
+from conductor.domain.generation import Sampling
 from conductor.domain.json import JsonObject
 from conductor.domain.model import Category
 from conductor.serving.engine import Answer, Engine, EngineOptions
-from conductor.serving.ports import RunnerFacts
 from conductor.serving.thoughts import thoughts_apart
 
 _HEADING: Final = re.compile(
@@ -64,18 +62,6 @@ class GeneralReasoning(Engine[ReasoningOptions]):
             "Reasoning: numbered points, one reason each. " + _DEPTHS[options.depth] + "\n"
             "Assumptions: what you took for granted, or `none`.\n"
             "If you do not know, the answer is that you do not know."
-        )
-
-    def ask(self, prompt: str, options: ReasoningOptions, facts: RunnerFacts) -> Generation:
-        """The question in the user's own message."""
-        if not prompt.strip():
-            raise InvalidInput("nothing was asked; prompt needs some text", field="prompt")
-        return Generation(
-            messages=(
-                Message(role=Role.SYSTEM, content=self.system_prompt(options)),
-                Message(role=Role.USER, content=prompt),
-            ),
-            sampling=options.sampling or self.sampling,
         )
 
     def conclude(self, prompt: str, options: ReasoningOptions, written: str) -> Answer:

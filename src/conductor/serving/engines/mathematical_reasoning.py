@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import ClassVar, Final
 
-from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Finish, Generation, Message, Piece, Role, Sampling
 from conductor.domain.json import JsonObject
 from conductor.domain.model import Category
@@ -21,7 +20,6 @@ from conductor.serving.generations import Hearing
 from conductor.serving.mathematics.check import check_answer
 from conductor.serving.mathematics.given import final_answer
 from conductor.serving.mathematics.verdict import Check, Verdict
-from conductor.serving.ports import RunnerFacts
 from conductor.serving.thoughts import thoughts_apart
 
 _STEP: Final = re.compile(
@@ -86,18 +84,6 @@ class MathematicalReasoning(Engine[MathOptions]):
             f"dollar signs. {_CONTEXTS[options.context]}\nEnd with exactly one line:\nFinal answer: $\\boxed{{...}}$\n"
             "Put only the result into the box: a value, an expression, `x = ...` for each solution separated by commas, or "
             "\\text{no solution}."
-        )
-
-    def ask(self, prompt: str, options: MathOptions, facts: RunnerFacts) -> Generation:
-        """The problem in the user's own message."""
-        if not prompt.strip():
-            raise InvalidInput("there is no problem to solve; prompt needs some text", field="prompt")
-        return Generation(
-            messages=(
-                Message(role=Role.SYSTEM, content=self.system_prompt(options)),
-                Message(role=Role.USER, content=prompt),
-            ),
-            sampling=options.sampling or self.sampling,
         )
 
     def conclude(self, prompt: str, options: MathOptions, written: str) -> Answer:
