@@ -35,6 +35,7 @@ EXTRAS: Final[Mapping[str, tuple[Package, ...]]] = MappingProxyType({
         Package(name="transformers", versions=">=5.23,<6"),
         Package(name="safetensors", versions=">=0.8"),
         Package(name="llguidance", versions=">=1.9,<2"),
+        Package(name="jinja2", versions=">=3.1"),
     ),
     "gguf": (Package(name="gguf", versions=">=0.17"), Package(name="xllamacpp", versions=">=2026.10")),
     "math": (Package(name="sympy", versions=">=1.14"),),
