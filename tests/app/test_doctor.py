@@ -14,7 +14,7 @@ from conductor.domain.model import Category, ModelName, Precision
 from conductor.domain.units import GIB
 
 SOUND = {
-    "torch": "2.13.0", "transformers": "5.23.1", "safetensors": "0.8.0", "llguidance": "1.9.1", "gguf": "0.19.0",
+    "torch": "2.13.0", "transformers": "5.23.1", "safetensors": "0.8.0", "llguidance": "1.9.1", "jinja2": "3.1.6", "gguf": "0.19.0",
     "xllamacpp": "2026.11", "sympy": "1.14.0", "lingua-language-detector": "2.1.1", "jsonschema": "4.26.0",
 }  # fmt: skip
 ENDPOINT = ModelName("http://127.0.0.1:9/v1#m")
@@ -42,11 +42,12 @@ def test_another_torch_than_the_pinned_one_is_wrong_and_its_extra_is_installed_w
     assert {need for need, check in found.items() if check.fails} == {"torch"}
     assert found["torch"].verdict is Verdict.WRONG
     assert extras_to_install(found.values()) == ["hf"]
-    assert install_command(["hf"])[-4:] == [
+    assert install_command(["hf"])[-5:] == [
         "torch==2.13.0",
         "transformers>=5.23,<6",
         "safetensors>=0.8",
         "llguidance>=1.9,<2",
+        "jinja2>=3.1",
     ]
 
 

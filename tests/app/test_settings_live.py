@@ -19,7 +19,12 @@ from conductor.app.settings.sources import Surroundings
 from conductor.domain.errors import SettingsError
 from conductor.domain.json import JsonValue
 
-WHOLE = sorted(name for name, key in catalogue().items() if key.field.annotation is int and name != "mind.experiences")
+#: Those that take small numbers.
+WHOLE = sorted(
+    name
+    for name, key in catalogue().items()
+    if key.field.annotation is int and name not in ("mind.experiences", "serving.context_tokens")
+)
 CHOICES = st.dictionaries(st.sampled_from(WHOLE), st.integers(1, 3))
 
 

@@ -61,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @settings(max_examples=60, deadline=None)
 def test_for_any_subset_of_sources_the_strongest_wins_and_is_named(folder: Path, said: dict[str, set[Source]]) -> None:
     values = {source: 10 + position for position, source in enumerate(STRENGTH)}  # within the bounds of every count
-    large = {name: 100 if name == "mind.experiences" else 0 for name in WHOLE}
+    large = {name: 128 if name in ("mind.experiences", "serving.context_tokens") else 0 for name in WHOLE}
     by_source = {
         source: {name: values[source] + large[name] for name, sources in said.items() if source in sources}
         for source in STRENGTH

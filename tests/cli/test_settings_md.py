@@ -33,15 +33,15 @@ def test_the_example_can_be_copied_checked_and_shown(alone: Terminal) -> None:
 def test_a_wrong_page_ends_with_all_its_problems(alone: Terminal) -> None:
     example = alone.conductor("settings", "validate", "--example").out
     page = alone.here / "mine.md"
-    page.write_text(example.replace("| FP32 |", "| FP31 |").replace("`Qwen/Qwen2.5-Coder-0.5B`", "model.bin"))
+    page.write_text(example.replace("| 4-bit |", "| 4-bot |").replace("`Qwen/Qwen2.5-Coder-0.5B`", "model.bin"))
 
     told = alone.conductor("settings", "validate", "mine.md")
     listed = alone.conductor("settings", "validate", "mine.md", "--json")
 
     assert told.code == listed.code == 2
     assert "2 problems" in told.err
-    assert "did you mean FP32?" in told.err
-    assert [problem["line"] for problem in listed.json()["problems"]] == [17, 19]
+    assert "did you mean 4-bit?" in told.err
+    assert [problem["line"] for problem in listed.json()["problems"]] == [17, 18]
     assert listed.json()["valid"] is False
 
 

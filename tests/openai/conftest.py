@@ -43,6 +43,7 @@ class Live:
     files: ServingFiles
     batches: Batches
     folder: Path
+    registry: Registry
     url: str = ""
     client: AsyncOpenAI = field(init=False)
 
@@ -51,12 +52,12 @@ def build(folder: Path, script: Script) -> Live:
     clock, ids = SystemClock(), count(1)
     desk = ScriptedDesk(script)
     engines = [kind(desk) for kind in (ConversationalChat, GeneralReasoning, Translation, CodeCompletion)]
-    journal = CallJournal()
+    journal, registry = CallJournal(), Registry(clock=clock)
     serving = Serving(
         desk=desk,
         engines={engine.category: engine for engine in engines},
         table=Table(),
-        registry=Registry(clock=clock),
+        registry=registry,
         reader=KeywordReader(),
         clock=clock,
         new_id=lambda: f"{next(ids):08}",
@@ -75,7 +76,7 @@ def build(folder: Path, script: Script) -> Live:
         new_id=lambda: f"b{next(ids)}",
         bounds=BatchBounds(lines=100, retry_s=0.001),
     )
-    return Live(script, serving, journal, files, batches, folder)
+    return Live(script, serving, journal, files, batches, folder, registry)
 
 
 def _nothing_elsewhere() -> Gateway:

@@ -11,6 +11,9 @@ from tests.openai.conftest import Live
 from tests.openai.scripted import Script
 
 from conductor.app.serving_calls import CallRecord, Ending
+from conductor.domain.model import Category, ModelName, ModelState, Precision
+from conductor.serving.ports import RunnerFacts
+from conductor.serving.registry import ModelKey
 
 pytestmark = pytest.mark.anyio
 
@@ -96,6 +99,34 @@ async def test_the_models_are_shown_with_what_they_can_be_told(live: Live) -> No
 
     assert shown["translation"]["options"] == ["target", "source", "register", "texts"]
     assert shown["conversational_chat"]["state"] == "absent"
+
+
+async def test_a_model_is_shown_with_what_differs_from_its_row(live: Live) -> None:
+    key = ModelKey(ModelName("tests/coder"), Precision.FP16)
+    facts = RunnerFacts(
+        backend="transformers", device="cpu", precision=Precision.FP32, context_tokens=512, memory_bytes=2000,
+        constrains=True, embeds=True, fills_in=True, notes=("FP16 is computed as FP32",),
+    )  # fmt: skip
+    live.registry.enter(key, [Category("code_completion")])
+    live.registry.move(key, ModelState.WAITING)
+    live.registry.move(key, ModelState.LOADING)
+    live.registry.expect(key, backend="transformers", estimated_bytes=1900)
+    live.registry.measure(key, facts, load_s=1.5)
+    live.registry.move(key, ModelState.LOADED)
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{live.url}/models/tests/coder") as answer:
+            by_name = await answer.json()
+        async with session.get(f"{live.url}/models/Coder") as answer:
+            by_title = await answer.json()
+        async with session.get(f"{live.url}/models/nobody") as answer:
+            missing = answer.status
+
+    assert by_name == by_title
+    assert missing == 404
+    assert (by_name["state"], by_name["healthy"], by_name["load_s"]) == ("loaded", True, 1.5)
+    assert (by_name["estimated_bytes"], by_name["memory_bytes"]) == (1900, 2000)
+    assert (by_name["precision"], by_name["computed_precision"]) == ("FP16", "FP32")
+    assert by_name["notes"] == ["FP16 is computed as FP32"]
 
 
 async def test_statistics_tell_engines_and_models_apart(live: Live, script: Script) -> None:

@@ -92,5 +92,5 @@ async def test_the_openapi_document_tells_the_protocols_own_errors(live: Live) -
     }
     assert errors == {
         "/generate": ["application/problem+json"],
-        "/v1/batches": ["application/json", "application/problem+json"],
+        "/v1/batches": ["application/json"],
     }

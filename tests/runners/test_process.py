@@ -96,6 +96,16 @@ async def test_a_loaded_model_says_what_it_is_and_answers_several_at_a_time(
     assert await runner.count_tokens(turns) > await runner.count_tokens(greedy("The river"))
     vectors, usage = await runner.embed(["a", "b"])
     assert (len(vectors), usage.completion_tokens) == (2, 0)
+    assert runner.facts.notes == ()
+
+
+async def test_what_differs_from_what_was_asked_is_among_the_facts(folder: Path, tmp_path: Path) -> None:
+    loaded = await backend(tmp_path).load(ModelName(str(folder)), Precision.FP16)
+    await loaded.close()
+
+    assert loaded.facts.precision is Precision.BF16
+    assert loaded.facts.notes == loaded.notes
+    assert "FP16 is computed as BF16" in " ".join(loaded.facts.notes)
 
 
 async def test_what_cannot_be_asked_is_refused_and_the_engine_lives_on(runner: ProcessRunner) -> None:

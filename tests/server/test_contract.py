@@ -41,7 +41,7 @@ def check(server: Server, tmp_path: Path, *options: str) -> None:
 def test_answers_are_as_documented_and_never_a_server_error(make_server: MakeServer, tmp_path: Path) -> None:
     server = make_server(log__level="warning").start()
 
-    check(server, tmp_path, "--max-examples", "4", "--phases", "coverage,fuzzing", "--workers", "2")
+    check(server, tmp_path, "--max-examples", "4", "--phases", "coverage,fuzzing", "--workers", "1")
 
 
 @pytest.mark.soak

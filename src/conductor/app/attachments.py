@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from conductor.adapters.attachments.confined import ConfinedReader
+from conductor.adapters.attachments.describing import Describer
 from conductor.adapters.attachments.folder import AttachmentFolder, Incoming, too_large
 from conductor.app.settings.model import AttachmentSettings
 from conductor.domain.attachment import Attachment, check_file_name
@@ -26,6 +27,7 @@ class Attachments:
     """Attached files of this installation.
 
     Args:
+        describer: has pictures described where a model that sees is set.
         settings: as they are now.
         open_tasks: every task that is not settled; their files are never removed.
     """
@@ -35,12 +37,14 @@ class Attachments:
         *,
         folder: AttachmentFolder,
         reader: ConfinedReader,
+        describer: Describer,
         clock: Clock,
         settings: Callable[[], AttachmentSettings],
         open_tasks: Callable[[], Collection[Task]],
     ) -> None:
         self._folder = folder
         self._reader = reader
+        self._describer = describer
         self._clock = clock
         self._settings = settings
         self._open_tasks = open_tasks
@@ -71,6 +75,7 @@ class Attachments:
                 await asyncio.to_thread(incoming.write, piece)
             attachment_id = await asyncio.to_thread(incoming.finish)
             reading = await self._reader.read(incoming.path)
+            reading = await self._describer.described(incoming.path, reading)
             attachment = reading.attachment(
                 attachment_id=attachment_id, name=name, size_bytes=incoming.size_bytes, claimed=claimed
             )

@@ -1,4 +1,4 @@
-"""What Prometheus sees: transitions, durations, queue, commits, ledger, requests. One registry per composed product."""
+"""What Prometheus sees: tasks, queue, commits, ledger, requests, calls. One registry per composed product."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -7,6 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, His
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from conductor.app.call_metrics import CallMetrics
 from conductor.domain.event import TaskEvent
 from conductor.domain.task import FINAL, Task
 
@@ -33,6 +34,9 @@ class Metrics:
             buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
             registry=self._registry,
         )
+
+        #: A listener for `CallJournal`.
+        self.on_calls = CallMetrics(self._registry).on_calls
 
     def on_transition(self, task: Task, event: TaskEvent) -> None:
         """Listener for `Transitions`."""

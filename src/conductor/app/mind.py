@@ -9,11 +9,15 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from conductor.adapters.attachments.own_file import own_file
+from conductor.adapters.attachments.describing import Describer
+from conductor.adapters.attachments.own_file import own_copy, own_file
+from conductor.adapters.attachments.reading import Reading
 from conductor.adapters.clock import SystemClock
 from conductor.adapters.encoder_onnx.encoder import OnnxEncoder
+from conductor.adapters.endpoints.client import EndpointClient
 from conductor.adapters.sensors.machine import LocalMachine
 from conductor.adapters.sensors.probes import own_probes
+from conductor.app.endpoint_keys import endpoint_keys
 from conductor.app.installation import Installation
 from conductor.app.mind_at_rest import mind_at_rest
 from conductor.decisions.batch import Row, check_labels, decide_rows, judged, output_row, read_rows
@@ -42,12 +46,12 @@ class Mind:
     """
 
     def __init__(self, installation: Installation) -> None:
-        clock = SystemClock()
+        self._clock = clock = SystemClock()
         encoder = OnnxEncoder()
         found = asyncio.run(mind_at_rest(installation, encoder, clock))
         #: What decides besides the shipped mind, and what stays away and why; a sentence each.
         self.remarks = found.remarks
-        self._most_attached_bytes = found.settings.attachments.max_bytes
+        self._settings = found.settings
 
         def a_maker(fleet: FleetView) -> DecisionMaker:
             memory = ExperienceMemory(width=encoder.width, places=1)
@@ -64,8 +68,25 @@ class Mind:
         Raises:
             InvalidInput: the text is empty, too long or no text, or a file cannot be attached.
         """
-        files = tuple(own_file(path, most_bytes=self._most_attached_bytes) for path in attached)
+        most_bytes = self._settings.attachments.max_bytes
+        files = tuple(own_file(path, most_bytes=most_bytes, described=self._described) for path in attached)
         return self._maker.decide("preview", Submission(description=text, attachments=files))
+
+    def _described(self, path: Path, reading: Reading) -> Reading:
+        return asyncio.run(self._asked(path, reading))
+
+    async def _asked(self, path: Path, reading: Reading) -> Reading:
+        client = EndpointClient(keys=endpoint_keys(self._settings.serving.endpoint_keys).get)
+        describer = Describer(
+            client,
+            model=lambda: self._settings.attachments.vision_model,
+            copy=own_copy,
+            clock=self._clock,
+        )
+        try:
+            return await describer.described(path, reading)
+        finally:
+            await client.close()
 
     def decide_many(self, lines: Iterable[str]) -> "Batch":
         """Decisions about lines of `{"id", "text"}`.

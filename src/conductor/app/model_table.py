@@ -23,7 +23,7 @@ from conductor.domain.model import ServedModel
 from conductor.serving.settings_md.cells import write_size as write_size
 from conductor.serving.settings_md.compare import Changes, compare
 from conductor.serving.settings_md.example import EXAMPLE as EXAMPLE
-from conductor.serving.settings_md.names import has_precision
+from conductor.serving.settings_md.names import has_precision as has_precision
 from conductor.serving.settings_md.parse import LARGEST_BYTES, Reading, decode, read
 from conductor.serving.settings_md.problems import Problem
 from conductor.serving.settings_md.table import ModelTable

@@ -14,7 +14,7 @@ from conductor.adapters.sql.committer import GroupCommitter
 from conductor.adapters.sql.documents import encode
 from conductor.app.live import LiveView, Watch
 from conductor.decisions.analyse import Analysis
-from conductor.decisions.attached import text_to_read
+from conductor.decisions.attached import texts_to_read
 from conductor.decisions.ports import ExperienceStore
 from conductor.decisions.recommend import DecisionMaker
 from conductor.domain.clock import Clock
@@ -96,10 +96,10 @@ class Tasks:
         checked = [await self._check(submission) for submission in submissions]
         async with self._holding(filter(None, (_key(submission) for submission in submissions))):
             known = [await self._known(item.submission) for item in checked]
-            analyses = await self._read([text_to_read(item.submission) for item in checked])
+            analyses = await self._read(texts_to_read([item.submission for item in checked]))
             tasks = [
                 earlier or self._accept(item, analysis)
-                for earlier, item, analysis in zip(known, checked, analyses, strict=True)
+                for earlier, item, analysis in zip(known, checked, analyses[: len(checked)], strict=True)
             ]
         await self._committer.wait_durable("the submission")
         for submission in submissions:
@@ -150,7 +150,7 @@ class Tasks:
             Exhausted: no node could ever hold the slice asked for.
         """
         checked = await self._check(submission)
-        analysis = (await self._read([text_to_read(checked.submission)]))[0]
+        analysis = (await self._read(texts_to_read([checked.submission])))[0]
         decision = self._maker.conclude("preview", checked.submission, analysis, checked.profile)
         if submission.workload is not None:
             self._dispatcher.check_admissible(submission.workload)

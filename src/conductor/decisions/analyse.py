@@ -4,7 +4,7 @@ This is the blocking part of a decision and depends on the text alone, so its re
 fleet make of them is `recommend`.
 
 Covered: batches, repeated texts, texts beyond what is read, a language model that fails (it is left out, and noted).
-Not covered: what attached pictures and sound show; their medium and size are `attached`.
+Not covered: attached files; what they add to the text is `attached`.
 """
 
 import hashlib

@@ -47,8 +47,10 @@ class Request:
     key: Hashable | None
 
 
-def request_of(submission: Submission, analysis: Analysis, profile: WorkProfile | None) -> Request:
-    """Join what is known of a task.
+def request_of(
+    submission: Submission, analysis: Analysis, profile: WorkProfile | None, shown: Analysis | None = None
+) -> Request:
+    """Join what is known of a task; `shown` is the reading of what its pictures show, where there is one.
 
     Raises:
         InvalidInput: the metadata names an impossible priority, deadline, node or quantity.
@@ -68,7 +70,7 @@ def request_of(submission: Submission, analysis: Analysis, profile: WorkProfile 
     sizes = {**text_sizes, **(profile.sizes if profile else {})}
     work = features
     if attachments:
-        analysis, sizes = weighed(analysis, attachments), {**sizes, **attached_sizes(attachments)}
+        analysis, sizes = weighed(analysis, attachments, shown), {**sizes, **attached_sizes(attachments)}
         work = replace(features, quantities=(*features.quantities, *attached_quantities(attachments)))
     limit = submission.workload.limits.memory_bytes if submission.workload else None
     return Request(
@@ -85,7 +87,8 @@ def request_of(submission: Submission, analysis: Analysis, profile: WorkProfile 
         if deadline is not None
         else (
             *(analysis.key, signature, tuple(sizes.items()), limit, node, priority),
-            *((attachment.attachment_id, attachment.name) for attachment in attachments),
+            *((each.attachment_id, each.name, each.described) for each in attachments),
+            shown is not None,
         ),
     )
 

@@ -121,8 +121,12 @@ def _attached(evidence: JsonObject) -> str:
     files = [item for item in found if isinstance(item, dict)] if isinstance(found, Sequence) else []
     if not files:
         return ""
+    seen = next((str(item["described"]) for item in files if item.get("described")), "")
+    seen = f", which a model sees as “{seen}”" if seen else ""
     first = f"{files[0]['noun']} ({files[0]['extent']})"
-    return f" for the attached {first}" if len(files) == 1 else f" for {len(files)} attached files, first a {first}"
+    return (
+        f" for the attached {first}{seen}" if len(files) == 1 else f" for {len(files)} attached files, first a {first}"
+    )
 
 
 def _history(decision: Decision) -> str:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Final
 
 from conductor.decisions.analyse import Analysis, Analyst
-from conductor.decisions.attached import text_to_read
+from conductor.decisions.attached import shown_text, text_to_read, texts_to_read
 from conductor.decisions.calibration import TrackRecord
 from conductor.decisions.conclude import conclude
 from conductor.decisions.experience import experience_of, teaches
@@ -64,7 +64,7 @@ class DecisionMaker:
         return self._analyst.known(text)
 
     def prepare(self, texts: Sequence[str]) -> list[Analysis]:
-        """Read descriptions (`text_to_read`) and look for similar past tasks; blocking, thread-safe, one batch."""
+        """Read descriptions (`texts_to_read`) and look for similar past tasks; blocking, thread-safe, one batch."""
         analyses = self._analyst.analyse(texts)
         for analysis in analyses:
             if not analysis.nearest.places:
@@ -86,17 +86,18 @@ class DecisionMaker:
         Raises:
             InvalidInput: the metadata names an impossible priority, deadline, node or quantity.
         """
-        return self.conclude(task_id, submission, self.prepare([text_to_read(submission)])[0], profile)
+        return self.conclude(task_id, submission, self.prepare(texts_to_read([submission]))[0], profile)
 
     def conclude(
         self, task_id: str, submission: Submission, analysis: Analysis, profile: WorkProfile | None = None
     ) -> Decision:
-        """Decide a task whose description has been read.
+        """Decide a task whose description has been read; so should be its `shown_text`, or that takes no part.
 
         Raises:
             InvalidInput: the metadata names an impossible priority, deadline, node or quantity.
         """
-        request = request_of(submission, analysis, profile)
+        text = shown_text(submission)
+        request = request_of(submission, analysis, profile, self._analyst.known(text) if text else None)
         now_s = self._clock.monotonic_s()
         known = self._conclusions.get(request.key) if request.key is not None else None
         if known is not None and 0 <= now_s - known[1] < _REUSED_FOR_S:

@@ -17,6 +17,8 @@ from conductor.domain.units import format_bytes, format_duration
 MOST_ATTACHMENTS: Final = 16
 #: In UTF-8; file systems take 255.
 LONGEST_NAME_BYTES: Final = 200
+#: Characters of what a model says about a picture.
+LONGEST_DESCRIBED: Final = 200
 
 
 class Medium(StrEnum):
@@ -42,6 +44,7 @@ class Attachment:
         sizes: positive measures that the work's duration may depend on: `pixels` (of one frame), `frames`, `seconds`.
         facts: what else was measured, as plain JSON; never a location.
         notes: what is odd about it, or could not be measured, in words.
+        described: what a model that sees says it shows, one line; a quotation, never an order. Empty where none was asked.
     """
 
     attachment_id: str
@@ -53,6 +56,7 @@ class Attachment:
     sizes: Mapping[str, float] = field(default_factory=dict)
     facts: JsonObject = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    described: str = ""
 
     @property
     def noun(self) -> str:

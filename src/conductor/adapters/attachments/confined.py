@@ -16,7 +16,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from conductor.adapters.attachments.reading import Reading, read_headers
-from conductor.adapters.local_processes.processes import LocalProcesses
+from conductor.adapters.local_processes.processes import LocalProcesses, ProcessEnding
 from conductor.domain.attachment import Medium
 from conductor.domain.errors import InvalidInput
 from conductor.domain.outcome import Ending
@@ -28,6 +28,8 @@ from conductor.domain.workload import Limits
 _LIMITS: Final = Limits(
     memory_bytes=1024 * MIB, wall_time_s=20.0, cpu_time_s=20.0, output_bytes=64 * 1024, processes=32
 )
+#: For a copy that is sent to a model that sees.
+_COPY_LIMITS: Final = replace(_LIMITS, output_bytes=4 * MIB)
 #: More would take the machine from the tasks.
 _AT_ONCE: Final = 2
 
@@ -58,13 +60,25 @@ class ConfinedReader:
         async with self._turns:
             return await self._measured(path, headers)
 
+    async def small_copy(self, path: Path, media_type: str) -> bytes | None:
+        """A picture as a small JPEG without what the camera noted; None where it cannot be made."""
+        async with self._turns:
+            ending = await self._worked([str(path), media_type], _COPY_LIMITS)
+        return ending.returned if ending.outcome.ending is Ending.SUCCEEDED else None
+
     async def _measured(self, path: Path, headers: Reading) -> Reading:
+        ending = await self._worked([str(path)], _LIMITS)
+        if ending.outcome.ending is not Ending.SUCCEEDED:
+            return headers.with_note(f"its content was not measured: the decoder ended by {ending.outcome.ending}")
+        return _parsed(ending.returned, headers)
+
+    async def _worked(self, arguments: list[str], limits: Limits) -> ProcessEnding:
         task_id = TaskId(f"attachment-{next(self._numbers)}")
         try:
-            ending = await self._processes.run(
-                [sys.executable, "-P", "-m", "conductor.adapters.attachments.worker", str(path)],
+            return await self._processes.run(
+                [sys.executable, "-P", "-m", "conductor.adapters.attachments.worker", *arguments],
                 task_id=task_id,
-                limits=_LIMITS,
+                limits=limits,
                 emit=lambda _output: None,
                 # A thread per core, each with an address space of its own, would not fit into the memory bound.
                 environment={"PYTHONPATH": self._import_path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
@@ -72,9 +86,6 @@ class ConfinedReader:
             )
         finally:
             await asyncio.to_thread(shutil.rmtree, self._processes.folder(task_id), ignore_errors=True)
-        if ending.outcome.ending is not Ending.SUCCEEDED:
-            return headers.with_note(f"its content was not measured: the decoder ended by {ending.outcome.ending}")
-        return _parsed(ending.returned, headers)
 
 
 def _parsed(answer: bytes, headers: Reading) -> Reading:
@@ -85,7 +96,8 @@ def _parsed(answer: bytes, headers: Reading) -> Reading:
     except (ValidationError, InvalidInput):
         return headers.with_note("its content was not measured: the decoder's answer made no sense")
     sizes = {name: size for name, size in found.sizes.items() if 0 < size < float("inf")}
-    return replace(found, media_type=headers.media_type, medium=headers.medium, sizes={**sizes, **headers.sizes})
+    sizes |= headers.sizes
+    return replace(found, media_type=headers.media_type, medium=headers.medium, sizes=sizes, described="")
 
 
 @cache

@@ -6,9 +6,11 @@ media type, and by one frame. Larger pictures are described, not decoded.
 Not covered: colour profiles (values are taken as sRGB), HEIC, depth maps, and every frame but the first.
 """
 
+import contextlib
+import io
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -35,6 +37,10 @@ _CAPTURE_TAGS: Final = MappingProxyType(
     {36867: "taken_at", 33434: "exposure_s", 33437: "f_number", 34855: "iso", 37386: "focal_length_mm"}
 )
 _ORIENTATION, _EXIF_IFD = 274, 34665
+#: How a picture that the camera held otherwise is turned; mirrored ones are left.
+_UPRIGHT: Final[Mapping[object, Image.Transpose]] = MappingProxyType(
+    {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_270, 8: Image.Transpose.ROTATE_90}
+)
 
 
 def measured(path: Path, media_type: str) -> Reading:
@@ -43,13 +49,39 @@ def measured(path: Path, media_type: str) -> Reading:
     Raises:
         CannotMeasure: it is too large, damaged, or of a format without decoder.
     """
+    with _opened(path, media_type) as image:
+        return _measured(image)
+
+
+def small_copy(path: Path, media_type: str) -> bytes:
+    """The first frame as a JPEG of at most `MEASURED_SIDE` pixels on its longer side, without metadata.
+
+    Raises:
+        CannotMeasure: as `measured`.
+        OSError, SyntaxError, ValueError: it is damaged.
+    """
+    with _opened(path, media_type) as image:
+        turn = _UPRIGHT.get(_orientation(image))
+        image.draft("RGB", (MEASURED_SIDE, MEASURED_SIDE))
+        if image.size[0] * image.size[1] > MOST_DECODED_PIXELS:
+            raise CannotMeasure("it is too large")
+        copy = Image.fromarray(_decoded(image))
+    if turn is not None:
+        copy = copy.transpose(turn)
+    written = io.BytesIO()
+    copy.save(written, "JPEG", quality=85)
+    return written.getvalue()
+
+
+@contextlib.contextmanager
+def _opened(path: Path, media_type: str) -> Iterator[Image.Image]:
     if media_type not in _FORMATS:
         raise CannotMeasure(f"{media_type} has no decoder here")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns about large pictures; the bound below decides
+        warnings.simplefilter("ignore")  # Pillow warns about large pictures; the bounds here decide
         try:
             with Image.open(path, formats=[_FORMATS[media_type]]) as image:
-                return _measured(image)
+                yield image
         except Image.DecompressionBombError as bomb:
             raise CannotMeasure(f"it would be too large ({bomb})") from bomb
 
@@ -96,6 +128,13 @@ def _decoded(image: Image.Image) -> Pixels:
     image = image.convert("RGB")
     image.thumbnail((MEASURED_SIDE, MEASURED_SIDE), Image.Resampling.BOX)
     return np.asarray(image, dtype=np.uint8)
+
+
+def _orientation(image: Image.Image) -> object:
+    try:
+        return image.getexif().get(_ORIENTATION)
+    except Exception:  # as in `_camera`
+        return None
 
 
 def _camera(image: Image.Image) -> dict[str, JsonValue]:

@@ -28,6 +28,7 @@ class Reading:
     sizes: Mapping[str, float] = field(default_factory=dict)
     facts: JsonObject = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    described: str = ""
 
     def with_note(self, note: str) -> "Reading":
         """The same with one more note."""
@@ -48,6 +49,7 @@ class Reading:
             sizes=self.sizes,
             facts=self.facts,
             notes=notes,
+            described=self.described,
         )
 
 

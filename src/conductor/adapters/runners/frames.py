@@ -152,4 +152,5 @@ def facts_of(data: Mapping[str, Any]) -> RunnerFacts:
         ValueError, KeyError, TypeError: it is not.
     """
     precision = None if data["precision"] is None else Precision(data["precision"])
-    return RunnerFacts(**{**data, "precision": precision, "model": ModelName(data["model"])})
+    notes = tuple(map(str, data.get("notes", ())))
+    return RunnerFacts(**{**data, "precision": precision, "model": ModelName(data["model"]), "notes": notes})

@@ -12,7 +12,7 @@ import signal
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, takewhile
 from typing import Any, Final
 
@@ -201,8 +201,8 @@ class ProcessRunner:
         if "error" in first:
             raise frames.error_of({**first["error"], "field": "model"})
         try:
-            self.facts = frames.facts_of(first["ready"])
             self.notes = tuple(map(str, first["notes"]))
+            self.facts = replace(frames.facts_of(first["ready"]), notes=self.notes)
         except (ValueError, KeyError, TypeError) as wrong:
             raise ModelError(f"the engine of {self._name} began with nonsense") from wrong
         self._listening.append(asyncio.create_task(self._listen()))

@@ -1,6 +1,7 @@
 """Set up what executes tasks: workload kinds, confined processes, attached files, pools, queue and dispatcher."""
 
 import asyncio
+import contextlib
 import os
 import random
 import sys
@@ -9,9 +10,11 @@ from functools import partial
 from pathlib import Path
 
 from conductor.adapters.attachments.confined import ConfinedReader
+from conductor.adapters.attachments.describing import Describer
 from conductor.adapters.attachments.folder import AttachmentFolder
 from conductor.adapters.attachments.staging import Staging
 from conductor.adapters.encoder_onnx.encoder import OnnxEncoder
+from conductor.adapters.endpoints.client import EndpointClient
 from conductor.adapters.local_processes.control_groups import ControlGroups
 from conductor.adapters.local_processes.facts import find_facts
 from conductor.adapters.local_processes.processes import LocalProcesses
@@ -24,6 +27,7 @@ from conductor.adapters.workloads.registry import WorkloadRegistry
 from conductor.app.attachments import Attachments
 from conductor.app.compose.fleet import Fleet
 from conductor.app.compose.foundation import Foundation
+from conductor.app.endpoint_keys import endpoint_keys
 from conductor.app.live import LiveView
 from conductor.app.settings.model import Settings
 from conductor.domain.node import Node
@@ -57,8 +61,10 @@ class Execution:
     dispatcher: Dispatcher
 
 
-async def set_up_execution(foundation: Foundation, fleet: Fleet, encoder: OnnxEncoder) -> Execution:
-    """Build the executor on this machine; nothing runs yet."""
+async def set_up_execution(
+    foundation: Foundation, fleet: Fleet, encoder: OnnxEncoder, undo: contextlib.AsyncExitStack
+) -> Execution:
+    """Build the executor on this machine; nothing runs yet. `undo` closes connections."""
     journal, live = SqlTasks(foundation.database, foundation.committer), LiveView()
     transitions = Transitions(journal=journal, clock=foundation.clock)
     attached = await asyncio.to_thread(
@@ -69,6 +75,9 @@ async def set_up_execution(foundation: Foundation, fleet: Fleet, encoder: OnnxEn
     processes = await asyncio.to_thread(_processes, foundation)
     registry = await asyncio.to_thread(_registry, foundation, processes, encoder, attached)
     queue = FairQueue(queue_rules(foundation.settings))
+    reader = ConfinedReader(processes, import_path=sys.path)
+    client = EndpointClient(keys=endpoint_keys(foundation.settings.serving.endpoint_keys).get)
+    undo.push_async_callback(client.close)
     return Execution(
         journal=journal,
         transitions=transitions,
@@ -77,7 +86,13 @@ async def set_up_execution(foundation: Foundation, fleet: Fleet, encoder: OnnxEn
         processes=processes,
         attachments=Attachments(
             folder=attached,
-            reader=ConfinedReader(processes, import_path=sys.path),
+            reader=reader,
+            describer=Describer(
+                client,
+                model=lambda: foundation.configuration.settings.attachments.vision_model,
+                copy=reader.small_copy,
+                clock=foundation.clock,
+            ),
             clock=foundation.clock,
             settings=lambda: foundation.configuration.settings.attachments,
             open_tasks=transitions.unsettled,

@@ -56,7 +56,7 @@ async def running(
 
 async def _parts(foundation: Foundation, undo: contextlib.AsyncExitStack, encoder: OnnxEncoder) -> Parts:
     fleet = await find_fleet(foundation)
-    execution = await set_up_execution(foundation, fleet, encoder)
+    execution = await set_up_execution(foundation, fleet, encoder, undo)
     record = await open_record(foundation, undo)
     minds = await wake_minds(foundation, fleet, record, encoder, undo)
     serving = await set_up_serving(foundation, record, encoder, undo)

@@ -30,6 +30,7 @@ from conductor.app.category_reading import NearestExamples
 from conductor.app.chosen_mind import OFFLINE
 from conductor.app.compose.foundation import Foundation
 from conductor.app.compose.record import Record
+from conductor.app.endpoint_keys import endpoint_keys
 from conductor.app.engine_shelf import EngineShelf, installed_engines
 from conductor.app.gateway import Gateway, Place
 from conductor.app.model_table import LiveModelTable, settings_page
@@ -147,12 +148,6 @@ async def _record_calls(record: Record, calls: Sequence[CallRecord]) -> None:
     """Every call becomes an entry of the ledger, once it has ended."""
     for call in calls:
         record.keeper.record("generation", call.decision.call_id, call.as_json())
-
-
-def endpoint_keys(named: Sequence[str]) -> dict[str, str]:
-    """Keys by origin, from entries such as `https://api.example.com=KEY`; what is no such entry was refused before."""
-    pairs = (entry.partition("=") for entry in named)
-    return {parse_address(origin).origin: key for origin, _, key in pairs}
 
 
 def places(rows: Sequence[ServedModel]) -> Mapping[str, Sequence[Place]]:

@@ -51,6 +51,22 @@ def endpoint_of(choice: str) -> tuple[str, str | None]:
     return address, name or None
 
 
+def check_vision(choice: str) -> str:
+    """See that a choice names a model of an OpenAI-compatible endpoint, `http://host:port/v1#name`; returns it.
+
+    Raises:
+        ValueError: it does not; the message says why.
+    """
+    address, name = endpoint_of(choice)
+    if not address.startswith(("http://", "https://")) or not name or any(letter <= " " for letter in address):
+        raise ValueError("it must look like http://HOST:PORT/v1#MODEL")
+    try:
+        _check_address(address)
+    except ValueError as wrong:
+        raise ValueError(str(wrong).replace("CONDUCTOR_MIND__API_KEY", "serving.endpoint_keys")) from None
+    return choice
+
+
 def _check_address(choice: str) -> None:
     try:
         parts = urlsplit(choice)

@@ -14,9 +14,18 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    model_validator,
+)
 
-from conductor.app.settings.mind_choice import MindKind, mind_kind
+from conductor.app.settings.mind_choice import MindKind, check_vision, mind_kind
 from conductor.domain.errors import InvalidInput
 from conductor.domain.units import GIB, MIB, parse_bytes, parse_duration_s
 
@@ -107,6 +116,9 @@ MindChoice = Annotated[
         "conductor (our own), none, a model of the Hugging Face cache (OWNER/NAME), a folder or a .gguf file "
         "(beginning with / or ~ or .), or an endpoint (http://HOST:PORT/v1#MODEL)"
     ),
+]
+VisionChoice = Annotated[
+    str, AfterValidator(check_vision), Form("an OpenAI-compatible endpoint (http://HOST:PORT/v1#MODEL)")
 ]
 Secret = Annotated[SecretStr, Form("text")]
 Url = Annotated[SecretStr, Form("sqlite:///path/to/file or postgresql://user@host/name")]
@@ -305,6 +317,12 @@ class AttachmentSettings(Section):
     total_bytes: Bytes = _setting(4 * GIB, "What all attached files together may take.", _RESTART, gt=0)
     kept_s: Seconds = _setting(
         7 * 86_400.0, "A file that no open task needs is removed so long after its last use.", gt=0
+    )
+    vision_model: VisionChoice | None = _setting(
+        None,
+        "The model that says what attached pictures show: each is sent to it when it is attached, as a small copy where "
+        "Pillow is installed. Without this setting no picture is sent anywhere. Its key is one of serving.endpoint_keys.",
+        Traits(default_text="none"),
     )
 
 

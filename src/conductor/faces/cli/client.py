@@ -18,6 +18,7 @@ from conductor.domain.errors import (
     Forbidden,
     InvalidInput,
     LedgerError,
+    ModelError,
     NotFound,
     Overloaded,
     StorageError,
@@ -157,7 +158,16 @@ def _error(response: "HTTPResponse") -> ConductorError:
     if response.status == 503 and "retry_after_s" in details:
         return Overloaded(message, retry_after_s=float(details["retry_after_s"]), field=problem.get("field"))
     code = problem.get("code", "")
-    kind = LedgerError if code.startswith("ledger") else _ERRORS.get(response.status, ConductorError)
+    kind = _kind(response.status, code)
     error = kind(message, field=problem.get("field"), details=details)
     error.code = code
     return error
+
+
+def _kind(status: int, code: str) -> type[ConductorError]:
+    """Statuses that several of our errors share are told apart by the code."""
+    if code.startswith("ledger"):
+        return LedgerError
+    if status == 503 and code.partition(".")[0] == ModelError.code:
+        return ModelError
+    return _ERRORS.get(status, ConductorError)

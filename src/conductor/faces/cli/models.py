@@ -1,4 +1,4 @@
-"""`conductor models`: which models there are, which take part in decisions, and our own as a file for others."""
+"""`conductor models`: which models there are, which take part in decisions, which are served, and our own for others."""
 
 import contextlib
 import os
@@ -13,11 +13,11 @@ from rich.text import Text
 
 from conductor.domain.units import format_bytes
 from conductor.faces.cli import context as contexts
-from conductor.faces.cli import printing
+from conductor.faces.cli import printing, served_models
 from conductor.faces.cli.client import Client
 from conductor.faces.cli.status import print_mind
 
-app = typer.Typer(name="models", help="Models: list, export.", no_args_is_help=True)
+app = typer.Typer(name="models", help="Models: list, show, load, unload, export.", no_args_is_help=True)
 
 #: Characters of a line that the other columns take: the longest word of each, and two spaces before it.
 _OTHER_COLUMNS: Final = len("hugging face") + len("not in use") + len("1023.9 MiB") + 12 + 4 * 2
@@ -30,7 +30,7 @@ _ASK_AGAIN_S: Final = 0.2
 def list_models(
     context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 ) -> None:
-    """List the models in use and those on this machine that could be: kind, state, size, digest, place."""
+    """List the models in use, those on this machine that could be, and those that SETTINGS.md serves, with their state."""
     from conductor.app.mind_now import MindNow
     from conductor.app.model_list import listed_models
 
@@ -38,9 +38,12 @@ def list_models(
     is_served = here.installation.running_server() is not None
     with here.server() as client:
         mind = _mind(client, here.notes, patience_s=0.0 if is_served else _LOADING_S)
+        served = client.get("/models")
     found = contexts.as_json(listed_models(MindNow(**mind), environment=os.environ, home=here.installation.around.home))
     if as_json:
-        printing.print_json({"models": found, "mind": mind})
+        printing.print_json(
+            {"models": found, "mind": mind, "served": served["models"], "table_digest": served["table_digest"]}
+        )
         return
     width = here.console.width
     rows = [_row(model, width - _OTHER_COLUMNS) for model in found]
@@ -50,6 +53,8 @@ def list_models(
             name = _shortened(model["name"], width // 2)
             here.console.print(f"{name}: {_shortened(model['where'], width - len(name) - 2)}", markup=False)
     print_mind(mind, here.console)
+    here.console.print()
+    served_models.print_served(here, served["models"])
     here.notes.print("Choose another mind: `conductor settings set mind.model …`, see docs/minds.md.", style="dim")
 
 
@@ -62,6 +67,9 @@ def _mind(client: Client, notes: Console, *, patience_s: float) -> dict[str, Any
             pause.wait(_ASK_AGAIN_S)
             mind = client.get("/health")["mind"]
     return mind
+
+
+served_models.register(app)
 
 
 @app.command("export")

@@ -16,11 +16,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from conductor.app.conductor import Conductor
 from conductor.app.tracing import traced
 from conductor.domain.errors import ConductorError
-from conductor.faces.http import attachments, problems
+from conductor.faces.http import attachments, refusals
 from conductor.faces.http.gate import Gate
+from conductor.faces.http.openai import files
 
 #: Descriptions are at most 100,000 characters; a workload may carry texts to embed.
 MOST_BODY_BYTES: Final = 8 * 1024 * 1024
+#: What a form adds to the file in it: boundaries, heads of parts, the other fields.
+_AROUND_A_FILE_BYTES: Final = 64 * 1024
 #: Keys of the scope. Who calls, for limits and accounts; the trace to go on with; the route's pattern, where the
 #: application's router does not tell it.
 CALLER: Final = "conductor.caller"
@@ -48,18 +51,40 @@ class Around:
             try:
                 await self._let_in(scope, headers, receive, answer)
             except ConductorError as error:
-                await answer.instead(problems.of_error(error), receive)
+                await answer.instead(refusals.of_error(scope["path"], error), receive)
             except Exception:  # whatever a request did, the server goes on
                 log.exception("request_failed", method=scope["method"], path=scope["path"])
-                await answer.instead(problems.unforeseen(), receive)
+                await answer.instead(refusals.unforeseen(scope["path"]), receive)
 
     async def _let_in(self, scope: Scope, headers: dict[str, str], receive: Receive, answer: "_Answer") -> None:
-        refused = _too_large(scope["path"], headers, self._conductor.attachments.most_bytes)
+        refused = self._too_large(scope["path"], headers)
         if refused is None:
             admission = self._gate.check(scope, headers)
             refused, scope[CALLER] = admission.answer, admission.caller
             answer.more_headers.extend(admission.headers)
         await (self._app if refused is None else refused)(scope, receive, answer.send)
+
+    def _too_large(self, path: str, headers: dict[str, str]) -> Response | None:
+        if "transfer-encoding" in headers:
+            return refusals.refused(
+                path,
+                HTTPStatus.LENGTH_REQUIRED,
+                "announce the length of the body with Content-Length",
+                code="input.length",
+            )
+        most_bytes, remedy = MOST_BODY_BYTES, "put large data into files on the server's machine"
+        if path == attachments.PATH:
+            most_bytes = self._conductor.attachments.most_bytes
+        elif path == files.PATH:
+            most_bytes, remedy = self._conductor.files.largest_bytes + _AROUND_A_FILE_BYTES, "split the file"
+        if int(headers.get("content-length", "0")) <= most_bytes:  # the parser let only digits pass
+            return None
+        return refusals.refused(
+            path,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"a request body may have {most_bytes:,} bytes here; {remedy}",
+            code="input.too_large",
+        )
 
 
 class _Answer:
@@ -108,18 +133,3 @@ def first_headers(scope: Scope) -> dict[str, str]:
     """Headers by lower-case name; the first of several counts."""
     raw: list[tuple[bytes, bytes]] = scope["headers"]
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(raw)}
-
-
-def _too_large(path: str, headers: dict[str, str], most_attached_bytes: int) -> Response | None:
-    if "transfer-encoding" in headers:
-        return problems.problem(
-            HTTPStatus.LENGTH_REQUIRED, "announce the length of the body with Content-Length", code="input.length"
-        )
-    most_bytes = most_attached_bytes if path == attachments.PATH else MOST_BODY_BYTES
-    if int(headers.get("content-length", "0")) <= most_bytes:  # the parser let only digits pass
-        return None
-    return problems.problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        f"a request body may have {most_bytes:,} bytes here; put large data into files on the server's machine",
-        code="input.too_large",
-    )

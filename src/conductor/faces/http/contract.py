@@ -1,7 +1,8 @@
 """The OpenAPI document: what FastAPI derives from the routes, and what it cannot know.
 
-Every call needs the key, and every error of every route is a problem document (RFC 9457). Routes declare `PROBLEMS`;
-where its schema stands in the document is put right here.
+Every call needs the key. Every error is a problem document (RFC 9457), or has OpenAI's form where that protocol is spoken,
+whoever answers: the route, the router or the gate. Routes declare `PROBLEMS` or `openai.errors.ERRORS`; where the schema of
+the former stands in the document is put right here.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,8 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
-from conductor.faces.http.problems import Problem, problem
+from conductor.faces.http.problems import Problem
+from conductor.faces.http.refusals import refused
 
 _PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
@@ -37,7 +39,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPStatus.METHOD_NOT_ALLOWED)
     async def not_allowed(request: Request, _error: HTTPException) -> Response:
         allowed = ", ".join(allowed_methods(described(), request.url.path)) or "GET"
-        response = problem(
+        response = refused(
+            request.url.path,
             HTTPStatus.METHOD_NOT_ALLOWED,
             f"{request.method} is not offered here; {allowed} is",
             code="http.405",
@@ -45,14 +48,22 @@ def install(app: FastAPI) -> None:
         response.headers["Allow"] = allowed
         return response
 
+    @app.exception_handler(HTTPStatus.NOT_FOUND)
+    async def no_route(request: Request, error: HTTPException) -> Response:
+        return refused(request.url.path, HTTPStatus.NOT_FOUND, str(error.detail), code="http.404")
+
 
 def allowed_methods(document: Mapping[str, Any], path: str) -> list[str]:
-    """Every method that some route offers for this path; the router itself would name those of one route only."""
+    """Every method that some route offers for this path; the router itself would name those of one route only.
+
+    A path that is written out counts before those it also fits: `/models/load` is no model.
+    """
+    templates = [path] if path in document["paths"] else document["paths"]
     return sorted(
         method.upper()
-        for template, operations in document["paths"].items()
+        for template in templates
         if compile_path(template)[0].match(path)
-        for method in operations
+        for method in document["paths"][template]
     )
 
 

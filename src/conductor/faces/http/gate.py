@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
 from conductor.app.access import Access
-from conductor.faces.http.problems import problem
+from conductor.faces.http.refusals import refused
 
 SESSION_COOKIE: Final = "conductor_session"
 
@@ -65,6 +65,7 @@ class Gate:
         host = headers.get("host", "")
         if _name(host) not in self._hosts():
             return _refused(
+                scope,
                 HTTPStatus.MISDIRECTED_REQUEST,
                 f"this server does not answer for the host {host!r}; add it to the setting server.allowed_hosts",
                 code="access.host",
@@ -75,6 +76,7 @@ class Gate:
         is_named = origin in self._origins()
         if not is_named and origin.partition("://")[2] != host:
             return _refused(
+                scope,
                 HTTPStatus.FORBIDDEN,
                 f"pages of {origin} may not call this server; add it to the setting server.allowed_origins",
                 code="access.origin",
@@ -94,7 +96,8 @@ class Gate:
         if caller is not None:
             return Admission(caller=caller, headers=may_read)
         return Admission(
-            answer=problem(
+            answer=refused(
+                scope["path"],
                 HTTPStatus.UNAUTHORIZED,
                 "this call needs the key: send `Authorization: Bearer KEY` (the file `key` in the data folder holds it), "
                 "or open the address with a one-time login that `conductor login` prints",
@@ -115,7 +118,8 @@ class Gate:
         tokens = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("token", [""])
         session = self._access.redeem(tokens[-1])
         if session is None:
-            return problem(
+            return refused(
+                scope["path"],
                 HTTPStatus.UNAUTHORIZED,
                 "this login was used already or is older than ten minutes; `conductor login` prints a new one",
                 code="access.login",
@@ -125,8 +129,8 @@ class Gate:
         return response
 
 
-def _refused(status: HTTPStatus, detail: str, *, code: str) -> Admission:
-    return Admission(answer=problem(status, detail, code=code))
+def _refused(scope: Scope, status: HTTPStatus, detail: str, *, code: str) -> Admission:
+    return Admission(answer=refused(scope["path"], status, detail, code=code))
 
 
 def _name(host: str) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 import orjson
 import structlog
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from conductor.app.gateway import Gateway
@@ -95,7 +95,11 @@ class GeneratedOut(BaseModel):
 
 
 class ModelOut(BaseModel):
-    """A row of the model table, and what has become of its model."""
+    """A row of the model table, and what has become of its model.
+
+    `estimated_bytes` is what loading is expected to take, `memory_bytes` what it took. Context, `computed_precision` and
+    `notes` (what is otherwise than the row asks for) are of the last time it was loaded.
+    """
 
     category: str
     title: str
@@ -106,13 +110,20 @@ class ModelOut(BaseModel):
     stay_loaded: bool
     expected_bytes: int | None
     state: ModelState
+    since_unix_s: float | None
     reason: str
     backend: str
     device: str
     context_tokens: int | None
+    computed_precision: Precision | None
+    estimated_bytes: int | None
     memory_bytes: int | None
+    load_s: float | None
+    healthy: bool | None
     generations: int
     errors: int
+    last_error: str
+    notes: list[str]
 
 
 class ModelsOut(BaseModel):
@@ -155,20 +166,23 @@ def routes(serving: Serving, gateway: Gateway) -> APIRouter:
     @router.get("/models")
     async def models() -> ModelsOut:
         """Which model serves which category, and what has become of it."""
-        views = [_model_view(serving, row, state) for row, state in serving.models()]
+        views = [_model_view(serving, row) for row, _state in serving.models()]
         return ModelsOut(models=views, table_digest=serving.digest)
+
+    @router.get("/models/{name:path}")
+    async def model(name: Annotated[str, Path(min_length=1, max_length=1000)]) -> ModelOut:
+        """One of them, by category, title or technical name; the first of several."""
+        return _model_view(serving, serving.row(name))
 
     @router.post("/models/load")
     async def load(body: ModelChoice) -> ModelOut:
         """Load a model ahead of its use; answers when it is in memory."""
-        row = await serving.load(body.model)
-        return _model_view(serving, row, dict(serving.models())[row])
+        return _model_view(serving, await serving.load(body.model))
 
     @router.post("/models/unload")
     async def unload(body: ModelChoice) -> ModelOut:
         """Give a model's memory back once nobody uses it."""
-        row = await serving.unload(body.model)
-        return _model_view(serving, row, dict(serving.models())[row])
+        return _model_view(serving, await serving.unload(body.model))
 
     @router.get("/stats")
     async def stats() -> dict[str, Any]:
@@ -244,7 +258,7 @@ def _answer_view(answer: Any) -> dict[str, Any]:
     }
 
 
-def _model_view(serving: Serving, row: ServedModel, state: ModelState) -> ModelOut:
+def _model_view(serving: Serving, row: ServedModel) -> ModelOut:
     record = serving.record_of(row)
     facts = None if record is None else record.facts
     return ModelOut(
@@ -256,12 +270,19 @@ def _model_view(serving: Serving, row: ServedModel, state: ModelState) -> ModelO
         precision=row.precision,
         stay_loaded=row.stay_loaded,
         expected_bytes=row.memory_bytes,
-        state=state,
+        state=ModelState.ABSENT if record is None else record.state,
+        since_unix_s=None if record is None else record.since_unix_s,
         reason="" if record is None else record.reason,
         backend="" if record is None else record.backend,
         device="" if facts is None else facts.device,
         context_tokens=None if facts is None else facts.context_tokens,
+        computed_precision=None if facts is None else facts.precision,
+        estimated_bytes=None if record is None else record.estimated_bytes,
         memory_bytes=None if record is None else record.measured_bytes,
+        load_s=None if record is None else record.load_s,
+        healthy=None if record is None else record.healthy,
         generations=0 if record is None else record.generations,
         errors=0 if record is None else record.errors,
+        last_error="" if record is None else record.last_error,
+        notes=[] if facts is None else list(facts.notes),
     )

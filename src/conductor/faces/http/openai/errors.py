@@ -52,6 +52,16 @@ _CODES: Final[Mapping[str, str]] = {
 #: Names of the domain in the protocol's words.
 _PARAMETERS: Final[Mapping[str, str]] = {"form": "response_format", "category": "model", "prompt": "prompt"}
 _MISSING: Final = "missing_required_parameter"
+#: Where the protocol is spoken: these paths, and those below them.
+_PATHS: Final = tuple(
+    f"/v1/{name}" for name in ("chat/completions", "completions", "embeddings", "models", "files", "batches")
+)
+#: Kinds of what is refused before a route hears of it; all other refusals of 4xx are about the request.
+_REFUSALS: Final[Mapping[int, str]] = {
+    HTTPStatus.UNAUTHORIZED: "authentication_error",
+    HTTPStatus.FORBIDDEN: "permission_error",
+    HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
+}
 
 log = structlog.get_logger(__name__)
 
@@ -71,13 +81,8 @@ class ErrorDocument(BaseModel):
     error: ErrorOut
 
 
-#: The gate, which stands before all routes, answers with problems.
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    "default": {
-        "model": ErrorDocument,
-        "description": "What went wrong, in the protocol's own form",
-        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
+    "default": {"model": ErrorDocument, "description": "What went wrong, in the protocol's own form"}
 }
 
 
@@ -113,6 +118,26 @@ def error_response(error: ConductorError) -> Response:
     if isinstance(error, Exhausted):
         response.headers["x-should-retry"] = "false"
     return response
+
+
+def unforeseen() -> Response:
+    """`internal_error` as a response."""
+    return _response(*internal_error())
+
+
+def speaks(path: str) -> bool:
+    """Whether clients of this path expect the protocol's own errors, whoever answers them."""
+    return any(path == known or path.startswith(f"{known}/") for known in _PATHS)
+
+
+def refusal(status: int, message: str, *, code: str) -> Response:
+    """What is refused before one of our errors could be raised: at the gate, or because no route fits.
+
+    Args:
+        code: ours; told in the protocol's word where it has one.
+    """
+    kind = _SERVER if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _REFUSALS.get(status, _REQUEST)
+    return _response(status, _object(message, kind, None, _CODES.get(code, code)))
 
 
 def malformed(errors: list[Any]) -> Refused:
@@ -152,14 +177,12 @@ class OpenAIRoute(APIRoute):
             except RequestValidationError as error:
                 return error_response(malformed(list(error.errors())))
             except HTTPException as error:
-                return _response(
-                    error.status_code, _object(str(error.detail), _REQUEST, None, f"http.{error.status_code}")
-                )
+                return refusal(error.status_code, str(error.detail), code=f"http.{error.status_code}")
             except ClientGone:
                 return Response(status_code=GONE)
             except Exception:  # whatever a request did, the server goes on
                 log.exception("request_failed", method=request.method, path=request.url.path)
-                return _response(*internal_error())
+                return unforeseen()
 
         return answered
 
