@@ -14,8 +14,8 @@ from conductor.domain.model import Category, ModelName, Precision
 from conductor.domain.units import GIB
 
 SOUND = {
-    "torch": "2.13.0", "transformers": "5.23.1", "safetensors": "0.8.0", "llguidance": "1.9.1", "jinja2": "3.1.6", "gguf": "0.19.0",
-    "xllamacpp": "2026.11", "sympy": "1.14.0", "lingua-language-detector": "2.1.1", "jsonschema": "4.26.0",
+    "torch": "2.13.0", "transformers": "5.23.1", "safetensors": "0.8.0", "llguidance": "1.9.1", "jinja2": "3.1.6",
+    "gguf": "0.19.0", "xllamacpp": "2026.11", "sympy": "1.14.0", "lingua-language-detector": "2.1.1", "jsonschema": "4.26.0",
 }  # fmt: skip
 ENDPOINT = ModelName("http://127.0.0.1:9/v1#m")
 
