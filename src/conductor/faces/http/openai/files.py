@@ -59,7 +59,7 @@ def routes(files: ServingFiles) -> APIRouter:
                 _pieces(file),
                 name=file.filename or "file",
                 purpose=purpose,
-                expires_after_s=_expiry(form.get("expires_after[seconds]")),
+                expires_after_s=_expiry(form.get("expires_after[anchor]"), form.get("expires_after[seconds]")),
             )
         return _view(stored)
 
@@ -98,7 +98,9 @@ async def _pieces(file: UploadFile) -> AsyncIterator[bytes]:
         yield piece
 
 
-def _expiry(seconds: object) -> int | None:
+def _expiry(anchor: object, seconds: object) -> int | None:
+    if anchor not in (None, "created_at"):
+        raise Refused("expires_after.anchor must be created_at", param="expires_after")
     if seconds is None:
         return None
     if not isinstance(seconds, str) or not seconds.isdecimal() or not _SHORTEST_S <= int(seconds[:10]) <= _LONGEST_S:

@@ -24,7 +24,8 @@ def listed(serving: Serving) -> list[dict[str, Any]]:
         for row, state in reversed(models.values())
         if row.name not in named
     ]
-    return views
+    # The same as `auto`, for clients that want to see a name of ours in the list.
+    return [*views, _view(serving, "conductor", title="chosen by Conductor, request by request")]
 
 
 def one(serving: Serving, name: str) -> dict[str, Any]:
