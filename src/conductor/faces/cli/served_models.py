@@ -101,8 +101,8 @@ def _print_nothing_served(here: "Context") -> None:
 
     page = settings_page(here.installation).path
     why = "has no rows in force; `conductor settings validate` checks it" if page.exists() else "does not exist yet"
-    here.console.print(f"No model is served: {page} {why}.", markup=False, soft_wrap=True)
-    here.console.print("`conductor settings validate --example` prints a page to start from.", soft_wrap=True)
+    here.console.print(f"No model is served: {page} {why}.", markup=False)
+    here.console.print("`conductor settings validate --example` prints a page to start from.")
 
 
 def _print_notes(here: "Context", model: Mapping[str, Any]) -> None:
