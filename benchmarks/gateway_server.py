@@ -15,9 +15,9 @@ from conductor.adapters.clock import SystemClock
 from conductor.adapters.endpoints.client import EndpointClient
 from conductor.adapters.endpoints.relay import Relay, Target
 from conductor.app.compose import running
-from conductor.app.gateway import Gateway, Place
 from conductor.app.installation import Installation
 from conductor.app.logs import configure_logging
+from conductor.app.serving.gateway import Gateway, Place
 from conductor.faces.http.__main__ import LOOPBACK
 from conductor.faces.http.server import create_app
 from conductor.serving.accounting import Accounting

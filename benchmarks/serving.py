@@ -47,7 +47,7 @@ async def _rows(torch: Any, transformers: Any, folder: Path) -> list[Row]:
     arguments = ["--backend", "transformers", "--path", str(folder), "--name", "random", "--precision", "FP32"]
     arguments += ["--threads", str(THREADS), "--rows", str(AT_ONCE)]
     command = EngineCommand(
-        program=(sys.executable, "-m", "conductor.app.engine_process"),
+        program=(sys.executable, "-m", "conductor.app.serving.engine_process"),
         environment={"PYTHONPATH": str(ROOT / "src"), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
     )
     runner = await start(command, arguments, name="random", clock=SystemClock())

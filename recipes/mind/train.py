@@ -67,7 +67,7 @@ CHECKPOINT: Final = "mind.pt"
 FACTS: Final = "mind.json"
 STARTS: Final = ("encoder", "base", "embeddings", "random")
 _TEXTS_TO_READ_BY: Final = 1_000
-_GENERATED: Final = 2_000
+GENERATED: Final = 2_000
 #: Texts that the rounding looks at, how many of their tokens, and how many steps the norms' gains are trained.
 _LOOKED_AT: Final = 2_400
 _LOOKED_AT_TOKENS: Final = 64
@@ -191,12 +191,17 @@ def train_and_ship(ground: Ground, rows: Sequence[Row], settings: Settings, star
     round_and_ship(ground, rows, model, facts)
 
 
-def round_last(ground: Ground, rows: Sequence[Row]) -> None:
-    """Round and ship the network that the last full run left behind."""
+def unrounded(ground: Ground) -> LlamaForCausalLM:
+    """The network that the last full run left behind, before rounding."""
     model = LlamaForCausalLM(configuration(ground.tokenizer.get_vocab_size()))
     model.config._attn_implementation = "eager"
     model.load_state_dict(torch.load(CACHE / CHECKPOINT, weights_only=True))
-    round_and_ship(ground, rows, model, json.loads((CACHE / FACTS).read_text(encoding="utf-8")))
+    return model
+
+
+def round_last(ground: Ground, rows: Sequence[Row]) -> None:
+    """Round and ship the network that the last full run left behind."""
+    round_and_ship(ground, rows, unrounded(ground), json.loads((CACHE / FACTS).read_text(encoding="utf-8")))
 
 
 def round_and_ship(ground: Ground, rows: Sequence[Row], model: LlamaForCausalLM, facts: dict[str, object]) -> None:
@@ -204,8 +209,8 @@ def round_and_ship(ground: Ground, rows: Sequence[Row], model: LlamaForCausalLM,
     model.eval()
     known = [row.text for row in rows]
     aside = [row.text for row in (*holdout_rows(), *(row for judges in judge_rows().values() for row in judges))]
-    texts = varied_tasks(_GENERATED, aside, ground.foreign)
-    odd = composed_tasks(_GENERATED, known)
+    texts = varied_tasks(GENERATED, aside, ground.foreign)
+    odd = composed_tasks(GENERATED, known)
     seen = known[:: len(known) // (_LOOKED_AT * 2 // 3)]
     seen += composed_tasks(_LOOKED_AT - len(seen), [*known, *odd], seed=6)
     batches = _filled_in(ground, model, seen)

@@ -5,7 +5,7 @@ import asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
 from conductor.app.metrics import Metrics
-from conductor.app.serving_calls import CallDecision, CallJournal, CallOutcome, CallRecord, Ending
+from conductor.app.serving.calls import CallDecision, CallJournal, CallOutcome, CallRecord, Ending
 from conductor.domain.model import Category, ModelName
 
 LABELS = ("category", "model", "ending")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from conductor.adapters.installed import Driver
-from conductor.app.checks import Check, Verdict
-from conductor.app.doctor import Asked, check_extras, check_models, extras_to_install, install_command
-from conductor.app.doctor_installation import _clock, _driver
+from conductor.app.doctor.check import Check, Verdict
+from conductor.app.doctor.installation import _clock, _driver
+from conductor.app.doctor.models import Asked, check_extras, check_models, extras_to_install, install_command
 from conductor.domain.model import Category, ModelName, Precision
 from conductor.domain.units import GIB
 

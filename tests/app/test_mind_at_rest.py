@@ -11,7 +11,7 @@ from conductor.adapters.encoder_onnx.encoder import OnnxEncoder
 from conductor.adapters.mind_tuning.versions import Versions
 from conductor.app.conductor import Conductor
 from conductor.app.installation import Installation
-from conductor.app.mind import Mind
+from conductor.app.minds.batch import Mind
 from conductor.decisions.tuning import Adjustment
 from conductor.domain.device import DeviceType
 

@@ -13,8 +13,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from conductor.adapters.mind_llama.model import SHIPPED, WEIGHTS
-from conductor.app import chosen_mind
 from conductor.app.conductor import Conductor
+from conductor.app.minds import chosen
 from conductor.decisions.converse.about_fleet import models_answer
 from conductor.decisions.converse.snapshot import Snapshot
 
@@ -74,7 +74,7 @@ async def test_a_damaged_mind_costs_no_decision(tmp_path: Path, monkeypatch: pyt
         (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:10_000])
     else:
         (folder / "card.json").unlink()
-    monkeypatch.setattr(chosen_mind, "own_mind", partial(chosen_mind.own_mind, folder))
+    monkeypatch.setattr(chosen, "own_mind", partial(chosen.own_mind, folder))
 
     async with Conductor.open(tmp_path / "data", settings=QUIET) as conductor:
         decision = await conductor.conduct_task(TEXT)

@@ -9,7 +9,7 @@ import pytest
 from conductor.adapters.settings_page import SettingsPage
 from conductor.adapters.watched_files import file_changes
 from conductor.app.installation import Installation
-from conductor.app.model_table import LiveModelTable, check, look, roll_back, settings_page
+from conductor.app.serving.model_table import LiveModelTable, check, look, roll_back, settings_page
 from conductor.domain.errors import NotFound, SettingsError, StorageError
 from conductor.serving.settings_md.compare import Changes
 from conductor.serving.settings_md.table import ModelTable

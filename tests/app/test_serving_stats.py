@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conductor.app.serving_calls import CallDecision, CallJournal, CallOutcome, CallRecord, Ending
-from conductor.app.serving_stats import ServingStatistics, Times
+from conductor.app.serving.calls import CallDecision, CallJournal, CallOutcome, CallRecord, Ending
+from conductor.app.serving.statistics import ServingStatistics, Times
 from conductor.domain.model import Category, ModelName
 
 DURATIONS = st.lists(st.floats(0.001, 3000), min_size=1, max_size=200)

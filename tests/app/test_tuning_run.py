@@ -7,7 +7,7 @@ import pytest
 
 from conductor.adapters.encoder_onnx.encoder import OnnxEncoder
 from conductor.adapters.mind_tuning.guard import read_guard
-from conductor.app.tuning_run import Outcome, read_material, tune
+from conductor.app.minds.tuning_run import Outcome, read_material, tune
 from conductor.decisions.analyse import Analysis, Analyst
 from conductor.decisions.labels import gather_labels, split
 from conductor.decisions.tuning import TunedMind

@@ -19,7 +19,7 @@ RUNS_MODELS = importlib.util.find_spec("torch") is not None and importlib.util.f
 WHY_NOT = "the extra `hf` is not installed: no model runs here"
 PERSONA = "Be brief."
 LOCAL = "Tiny Llama"
-ENGINE = "conductor.app.engine_process"
+ENGINE = "conductor.app.serving.engine_process"
 
 Row = tuple[str, str, str]
 

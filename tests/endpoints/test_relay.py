@@ -30,7 +30,7 @@ from tests.endpoints.server import (
 from conductor.adapters.clock import SystemClock
 from conductor.adapters.endpoints.client import EndpointClient
 from conductor.adapters.endpoints.relay import Relay, Target, read_asked, usage_in, with_model
-from conductor.app.gateway import Gateway, Place
+from conductor.app.serving.gateway import Gateway, Place
 from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Usage
 from conductor.faces.http.relay_routes import Relaying

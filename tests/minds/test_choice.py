@@ -12,9 +12,9 @@ from conductor.adapters.clock import SystemClock
 from conductor.adapters.minds.files import check_gguf, check_memory, digest, safetensors_in
 from conductor.adapters.minds.hub_cache import HubCache
 from conductor.adapters.minds.worker import WorkerMind
-from conductor.app.chosen_mind import language_model
-from conductor.app.mind_now import MindNow
-from conductor.app.model_list import ListedModel, listed_models
+from conductor.app.minds.chosen import language_model
+from conductor.app.minds.listing import ListedModel, listed_models
+from conductor.app.minds.state import MindNow
 from conductor.app.settings.load import load_settings, storable
 from conductor.app.settings.mind_choice import MindKind, endpoint_of, mind_kind
 from conductor.app.settings.model import Settings
@@ -289,7 +289,7 @@ def test_the_server_never_imports_what_only_the_worker_needs() -> None:
     import subprocess
 
     code = (
-        "import sys, conductor.app.minds, conductor.app.mind_at_rest, conductor.app.model_list;"
+        "import sys, conductor.app.minds.active, conductor.app.minds.at_rest, conductor.app.minds.listing;"
         "print([name for name in ('torch', 'transformers', 'xllamacpp', 'aiohttp') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)

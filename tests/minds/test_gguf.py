@@ -16,7 +16,7 @@ from tests.minds.test_choice import around, chosen  # noqa: E402
 from conductor.adapters.clock import SystemClock  # noqa: E402
 from conductor.adapters.minds.files import digest  # noqa: E402
 from conductor.adapters.minds.gguf import GgufModel  # noqa: E402
-from conductor.app.chosen_mind import language_model  # noqa: E402
+from conductor.app.minds.chosen import language_model  # noqa: E402
 from conductor.decisions.constrained import FormReader  # noqa: E402
 from conductor.domain.errors import ModelError  # noqa: E402
 

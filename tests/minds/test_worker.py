@@ -193,7 +193,7 @@ def test_a_program_that_is_not_there_is_told() -> None:
 def test_the_real_worker_ends_with_its_server_even_while_it_loads(tmp_path: Path) -> None:
     model = tmp_path / "never.gguf"
     os.mkfifo(model)  # reading it waits until somebody writes, and nobody does
-    command = [sys.executable, "-m", "conductor.app.mind_worker", "--model", str(model)]
+    command = [sys.executable, "-m", "conductor.app.minds.worker", "--model", str(model)]
     code = textwrap.dedent(
         f"""
         import subprocess, sys, time

@@ -16,11 +16,11 @@ from conductor.adapters.clock import SystemClock
 from conductor.adapters.document_folder import DocumentFolder
 from conductor.adapters.endpoints.client import EndpointClient
 from conductor.adapters.endpoints.relay import Relay
-from conductor.app.gateway import Gateway
-from conductor.app.serving import Serving
-from conductor.app.serving_batches import BatchBounds, Batches
-from conductor.app.serving_calls import CallJournal
-from conductor.app.serving_files import FileBounds, ServingFiles
+from conductor.app.serving.batches import BatchBounds, Batches
+from conductor.app.serving.calls import CallJournal
+from conductor.app.serving.files import FileBounds, ServingFiles
+from conductor.app.serving.gateway import Gateway
+from conductor.app.serving.serve import Serving
 from conductor.faces.http import contract, generate, problems
 from conductor.faces.http.openai import routes
 from conductor.serving.accounting import Accounting

@@ -10,7 +10,7 @@ import pytest
 from tests.openai.conftest import Live
 from tests.openai.scripted import Script
 
-from conductor.app.serving_calls import CallRecord, Ending
+from conductor.app.serving.calls import CallRecord, Ending
 from conductor.domain.model import Category, ModelName, ModelState, Precision
 from conductor.serving.ports import RunnerFacts
 from conductor.serving.registry import ModelKey

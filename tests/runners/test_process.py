@@ -39,7 +39,9 @@ def command(*program: str, **how: Any) -> EngineCommand:
         "TOKENIZERS_PARALLELISM": "false",
     }
     return EngineCommand(
-        program=program or (sys.executable, "-P", "-m", "conductor.app.engine_process"), environment=environment, **how
+        program=program or (sys.executable, "-P", "-m", "conductor.app.serving.engine_process"),
+        environment=environment,
+        **how,
     )
 
 

@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, His
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from conductor.app.call_metrics import CallMetrics
+from conductor.app.serving.metrics import CallMetrics
 from conductor.domain.event import TaskEvent
 from conductor.domain.task import FINAL, Task
 

@@ -8,8 +8,8 @@ from conductor.adapters.sql.committer import GroupCommitter
 from conductor.adapters.workloads.registry import WorkloadRegistry
 from conductor.app.configuration import Configuration
 from conductor.app.ledger_desk import LedgerDesk
-from conductor.app.minds import ActiveModels
-from conductor.app.tuning import Tuning
+from conductor.app.minds.active import ActiveModels
+from conductor.app.minds.tuning import Tuning
 from conductor.domain.clock import Clock
 from conductor.scheduling.dispatch import Dispatcher
 

@@ -2,7 +2,7 @@
 
 A version is written beside its place and moved there whole; the file `active` names the one in use and is replaced in one
 step. What is read back must have the digest that its card names, and be arrays of numbers; pickles are never loaded. Whether
-the digest is also the one on the ledger, and the arrays are those of a tuned mind, is the caller's question (`app.tuning`).
+the digest is also the one on the ledger, and the arrays are those of a tuned mind, is the question of `app.minds.tuning`.
 
 Not covered: several processes (the data folder's lock allows one).
 """

@@ -5,7 +5,7 @@ busy with something nobody waits for any more. While the model is being loaded, 
 and the loading goes on. A worker that died is started again after a rest that grows with each failure.
 
 The worker ends when its standard input closes, so it never outlives the server. It sees the environment that is handed
-in here and nothing else. What is said over the pipes is `wire`'s; what the worker does is `app.mind_worker`.
+in here and nothing else. What is said over the pipes is `wire`'s; what the worker does is `app.minds.worker`.
 """
 
 import queue

@@ -33,7 +33,7 @@ class EngineCommand:
     """How engine processes are started.
 
     Args:
-        program: `python -P -m conductor.app.engine_process`; the model's arguments follow.
+        program: `python -P -m conductor.app.serving.engine_process`; the model's arguments follow.
         environment: all that the engine sees; without secrets.
         loading_s: bound of loading.
         silence_s: an engine that is working and says nothing for that long is ended.

@@ -2,7 +2,7 @@
 
 One thread computes, and looks for new requests and for cancelled ones between two tokens. Another only reads, so that
 the end of the server is noticed even in the middle of a computation; the process ends then, at once. Which engine it is
-and where the model lies is `app.engine_process`'s to find out.
+and where the model lies is `app.serving.engine_process`'s to find out.
 """
 
 import os

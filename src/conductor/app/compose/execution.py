@@ -27,8 +27,8 @@ from conductor.adapters.workloads.registry import WorkloadRegistry
 from conductor.app.attachments import Attachments
 from conductor.app.compose.fleet import Fleet
 from conductor.app.compose.foundation import Foundation
-from conductor.app.endpoint_keys import endpoint_keys
 from conductor.app.live import LiveView
+from conductor.app.serving.endpoint_keys import endpoint_keys
 from conductor.app.settings.model import Settings
 from conductor.domain.node import Node
 from conductor.domain.task import Level

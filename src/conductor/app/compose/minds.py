@@ -10,12 +10,12 @@ from conductor.adapters.mind_tuning.versions import Versions
 from conductor.adapters.minds.worker import WorkerMind
 from conductor.adapters.sql.corrections import SqlCorrections
 from conductor.adapters.sql.records import SqlExperiences
-from conductor.app.chosen_mind import language_model
 from conductor.app.compose.fleet import Fleet
 from conductor.app.compose.foundation import Foundation
 from conductor.app.compose.record import Record
-from conductor.app.minds import ActiveModels
-from conductor.app.tuning import Tuning
+from conductor.app.minds.active import ActiveModels
+from conductor.app.minds.chosen import language_model
+from conductor.app.minds.tuning import Tuning
 from conductor.decisions.memory import ExperienceMemory
 from conductor.decisions.ports import LanguageModel
 from conductor.decisions.recommend import DecisionMaker

@@ -26,18 +26,18 @@ from conductor.adapters.runners.backend import Limits as RunnerLimits
 from conductor.adapters.runners.backend import LlamaCppBackend, TransformersBackend
 from conductor.adapters.runners.process import EngineCommand
 from conductor.adapters.watched_files import file_changes
-from conductor.app.category_reading import NearestExamples
-from conductor.app.chosen_mind import OFFLINE
 from conductor.app.compose.foundation import Foundation
 from conductor.app.compose.record import Record
-from conductor.app.endpoint_keys import endpoint_keys
-from conductor.app.engine_shelf import EngineShelf, installed_engines
-from conductor.app.gateway import Gateway, Place
-from conductor.app.model_table import LiveModelTable, settings_page
-from conductor.app.serving import Serving
-from conductor.app.serving_batches import Batches
-from conductor.app.serving_calls import CallJournal, CallRecord
-from conductor.app.serving_files import ServingFiles
+from conductor.app.minds.chosen import OFFLINE
+from conductor.app.serving.batches import Batches
+from conductor.app.serving.calls import CallJournal, CallRecord
+from conductor.app.serving.category_reading import NearestExamples
+from conductor.app.serving.endpoint_keys import endpoint_keys
+from conductor.app.serving.engine_shelf import EngineShelf, installed_engines
+from conductor.app.serving.files import ServingFiles
+from conductor.app.serving.gateway import Gateway, Place
+from conductor.app.serving.model_table import LiveModelTable, settings_page
+from conductor.app.serving.serve import Serving
 from conductor.domain.model import Precision, ServedModel
 from conductor.serving.accounting import Accounting
 from conductor.serving.engine import ModelDesk
@@ -172,7 +172,7 @@ def _backends(
     named = {"HF_HUB_CACHE": around.environ["HF_HUB_CACHE"]} if around.environ.get("HF_HUB_CACHE") else {}
     command = EngineCommand(
         # -P: what lies in the server's working directory must not be imported
-        program=[sys.executable, "-P", "-m", "conductor.app.engine_process"],
+        program=[sys.executable, "-P", "-m", "conductor.app.serving.engine_process"],
         environment=task_environment(around.environ, {"HOME": str(around.home), **OFFLINE, **named}),
     )
     hub = HubCache.of(around.environ, around.home)

@@ -12,7 +12,7 @@ from conductor.app.conductor import Conductor
 from conductor.app.correcting import Correcting
 from conductor.app.ledger_desk import LedgerDesk
 from conductor.app.metrics import Metrics
-from conductor.app.mind_report import MindHistory
+from conductor.app.minds.report import MindHistory
 from conductor.app.snapshots import Snapshots
 from conductor.app.talk import Talk
 from conductor.app.tasks import Tasks

@@ -37,7 +37,7 @@ def decide(
         raise InvalidInput("--attach goes with one text", field="attachments")
     from rich.progress import track
 
-    from conductor.app.mind import Mind  # loads the encoder, which `--help` must not wait for
+    from conductor.app.minds.batch import Mind  # loads the encoder, which `--help` must not wait for
 
     here = contexts.of(context)
     with here.notes.status("Loading the models …"):

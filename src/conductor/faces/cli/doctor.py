@@ -13,7 +13,7 @@ from conductor.faces.cli import context as contexts
 from conductor.faces.cli import printing
 
 if TYPE_CHECKING:
-    from conductor.app.checks import Check
+    from conductor.app.doctor.check import Check
     from conductor.faces.cli.context import Context
 
 #: Something is missing or wrong.
@@ -50,8 +50,8 @@ def doctor(
 
 
 def _examine(here: "Context", words: list[str]) -> list["Check"]:
-    from conductor.app.doctor import asked_models, check_extras, check_models, free_memory_bytes
-    from conductor.app.doctor_installation import check_installation
+    from conductor.app.doctor.installation import check_installation
+    from conductor.app.doctor.models import asked_models, check_extras, check_models, free_memory_bytes
 
     installation = here.installation
     models = asked_models(installation, words)
@@ -67,7 +67,7 @@ def _examine(here: "Context", words: list[str]) -> list["Check"]:
 
 def _install(here: "Context", checks: list["Check"], *, agreed: bool, quiet: bool) -> bool:
     """Show what would be run, ask, and run it; False where there is nothing to install."""
-    from conductor.app.doctor import extras_to_install, install_command, install_extras
+    from conductor.app.doctor.models import extras_to_install, install_command, install_extras
 
     extras = extras_to_install(checks)
     if not extras:

@@ -23,7 +23,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Decide about labelled texts; print accuracy on `accept` and `best`, per class, and calibration (ECE)."""
-    from conductor.app.mind import Mind  # loads the encoder, which `--help` must not wait for
+    from conductor.app.minds.batch import Mind  # loads the encoder, which `--help` must not wait for
 
     here = contexts.of(context)
     lines = contexts.read_text(str(file)).splitlines()

@@ -68,7 +68,7 @@ def report(
 
 
 def _saved(found: Mapping[str, Any], folder: Path, *, dark: bool) -> list[Path]:
-    from conductor.app.mind_report import save_plots  # loads the database, which `--help` must not wait for
+    from conductor.app.minds.report import save_plots  # loads the database, which `--help` must not wait for
 
     return save_plots(found, folder, dark=dark)
 

@@ -31,8 +31,8 @@ def list_models(
     context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 ) -> None:
     """List the models in use, those on this machine that could be, and those that SETTINGS.md serves, with their state."""
-    from conductor.app.mind_now import MindNow
-    from conductor.app.model_list import listed_models
+    from conductor.app.minds.listing import listed_models
+    from conductor.app.minds.state import MindNow
 
     here = contexts.of(context)
     is_served = here.installation.running_server() is not None
@@ -82,7 +82,7 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write our own language model as a GGUF file, with the same 4-bit weights, for llama.cpp and its kin."""
-    from conductor.app.model_export import export_own_mind
+    from conductor.app.minds.export import export_own_mind
 
     here = contexts.of(context)
     with here.notes.status("Writing …"):

@@ -97,7 +97,7 @@ def print_served(here: "Context", models: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _print_nothing_served(here: "Context") -> None:
-    from conductor.app.model_table import settings_page
+    from conductor.app.serving.model_table import settings_page
 
     page = settings_page(here.installation).path
     why = "has no rows in force; `conductor settings validate` checks it" if page.exists() else "does not exist yet"
@@ -173,7 +173,7 @@ def _facts(model: Mapping[str, Any]) -> Iterator[tuple[str, str | Text]]:
 
 def _precision(model: Mapping[str, Any]) -> str:
     """As it is computed, and as it was asked for where that counts; empty where nobody knows."""
-    from conductor.app.model_table import has_precision
+    from conductor.app.serving.model_table import has_precision
 
     computed, asked = model["computed_precision"] or "", model["precision"] if has_precision(model["model"]) else ""
     return f"{computed}, {asked} asked for" if computed and asked not in ("", computed) else computed or asked

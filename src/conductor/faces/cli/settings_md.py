@@ -16,7 +16,7 @@ from conductor.faces.cli import context as contexts
 from conductor.faces.cli import exits, printing
 
 if TYPE_CHECKING:
-    from conductor.app.model_table import Standing
+    from conductor.app.serving.model_table import Standing
     from conductor.faces.cli.context import Context
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -39,7 +39,7 @@ def validate(
     as_json: _Json = False,
 ) -> None:
     """Check a SETTINGS.md and say what would load and unload by it. Changes nothing."""
-    from conductor.app.model_table import EXAMPLE, check, known_categories, settings_page
+    from conductor.app.serving.model_table import EXAMPLE, check, known_categories, settings_page
 
     if example:
         typer.echo(EXAMPLE, nl=False)
@@ -78,7 +78,7 @@ def validate(
 
 def models(context: typer.Context, as_json: _Json = False) -> None:
     """Show the model table in force: which model serves which category, and how it is kept."""
-    from conductor.app.model_table import known_categories, look, precision_text, settings_page, write_size
+    from conductor.app.serving.model_table import known_categories, look, precision_text, settings_page, write_size
 
     here = contexts.of(context)
     page = settings_page(here.installation)
@@ -115,7 +115,7 @@ def models(context: typer.Context, as_json: _Json = False) -> None:
 
 def history(context: typer.Context, as_json: _Json = False) -> None:
     """List the pages that were in force, oldest first."""
-    from conductor.app.model_table import settings_page
+    from conductor.app.serving.model_table import settings_page
 
     kept = settings_page(contexts.of(context).installation).kept()
     if as_json:
@@ -140,8 +140,8 @@ def roll_back(
     ] = None,
 ) -> None:
     """Put an earlier SETTINGS.md back in place; a running server takes it over at once."""
-    from conductor.app.model_table import roll_back as put_back
-    from conductor.app.model_table import settings_page
+    from conductor.app.serving.model_table import roll_back as put_back
+    from conductor.app.serving.model_table import settings_page
 
     here = contexts.of(context)
     page = settings_page(here.installation)

@@ -13,10 +13,10 @@ import structlog
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from conductor.app.gateway import Gateway
-from conductor.app.open_call import Call, whole
-from conductor.app.serving import Serving
-from conductor.app.serving_calls import CallDecision
+from conductor.app.serving.calls import CallDecision
+from conductor.app.serving.gateway import Gateway
+from conductor.app.serving.open_call import Call, whole
+from conductor.app.serving.serve import Serving
 from conductor.domain.errors import ConductorError, InvalidInput
 from conductor.domain.generation import Piece
 from conductor.domain.model import ModelState, Precision, ServedModel

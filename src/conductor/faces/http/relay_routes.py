@@ -16,7 +16,7 @@ import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from conductor.app.gateway import Asked, Gateway
+from conductor.app.serving.gateway import Asked, Gateway
 from conductor.domain.errors import ConductorError
 from conductor.faces.http.around import CALLER, ROUTE, TRACEPARENT
 from conductor.faces.http.openai.errors import error_response

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from conductor import __version__
 from conductor.app.conductor import Conductor
-from conductor.app.gateway import Gateway
+from conductor.app.serving.gateway import Gateway
 from conductor.faces.http import attachments, contract, generate, mind, observe, problems, talk, tasks
 from conductor.faces.http.around import Around
 from conductor.faces.http.gate import Gate

@@ -9,10 +9,10 @@ from urllib.parse import quote
 import structlog
 from fastapi import Request, Response
 
-from conductor.app.open_call import Call
-from conductor.app.serving import Serving
-from conductor.app.serving_calls import CallDecision
-from conductor.app.serving_decisions import AUTO
+from conductor.app.serving.calls import CallDecision
+from conductor.app.serving.decisions import AUTO
+from conductor.app.serving.open_call import Call
+from conductor.app.serving.serve import Serving
 from conductor.domain.errors import ConductorError
 from conductor.domain.generation import Piece
 from conductor.faces.http.openai.chunks import error_event

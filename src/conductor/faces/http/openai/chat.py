@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 from fastapi import Request, Response
 
-from conductor.app.serving import Serving
-from conductor.app.serving_calls import CallDecision
+from conductor.app.serving.calls import CallDecision
+from conductor.app.serving.serve import Serving
 from conductor.domain.generation import Finish, Generation, Piece, Usage
 from conductor.faces.http.openai.answering import Conversation, Heard, fingerprint, headers_of, heard, streamed
 from conductor.faces.http.openai.chunks import (

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 from fastapi import Request, Response
 
-from conductor.app.serving import Serving
-from conductor.app.serving_calls import CallDecision
+from conductor.app.serving.calls import CallDecision
+from conductor.app.serving.serve import Serving
 from conductor.domain.generation import Generation, Piece, Usage
 from conductor.faces.http.openai.answering import Conversation, fingerprint, headers_of, heard, streamed
 from conductor.faces.http.openai.chunks import DONE, ChunkWriter, finish_reason, text_scores, together, usage_view

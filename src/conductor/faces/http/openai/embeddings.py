@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 from fastapi import Request, Response
 
-from conductor.app.serving import Serving
-from conductor.app.serving_calls import CallDecision
+from conductor.app.serving.calls import CallDecision
+from conductor.app.serving.serve import Serving
 from conductor.faces.http.openai.answering import headers_of
 from conductor.faces.http.openai.errors import Refused
 from conductor.faces.http.openai.requests import EmbeddingsIn

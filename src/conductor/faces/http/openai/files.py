@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
 from starlette.datastructures import UploadFile
 
-from conductor.app.serving_files import PURPOSES, ServingFiles, StoredFile
+from conductor.app.serving.files import PURPOSES, ServingFiles, StoredFile
 from conductor.faces.http.openai.errors import ERRORS, OpenAIRoute, Refused
 from conductor.faces.http.openai.paging import page
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from conductor.app.serving import Serving
+from conductor.app.serving.serve import Serving
 from conductor.domain.errors import NotFound
 
 _OWNER: Final = "conductor"

@@ -6,9 +6,9 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ValidationError
 
-from conductor.app.serving import Serving
-from conductor.app.serving_batches import Batches
-from conductor.app.serving_files import ServingFiles
+from conductor.app.serving.batches import Batches
+from conductor.app.serving.files import ServingFiles
+from conductor.app.serving.serve import Serving
 from conductor.domain.errors import ConductorError
 from conductor.faces.http.openai import batches as batch_routes
 from conductor.faces.http.openai import files as file_routes

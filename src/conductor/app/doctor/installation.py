@@ -21,8 +21,8 @@ from conductor.adapters.intent_reader.reader import LinearIntentReader
 from conductor.adapters.local_processes.facts import works
 from conductor.adapters.model_card import read_card, verify
 from conductor.adapters.sensors.filesystems import free_bytes
-from conductor.app.checks import Check, Verdict
-from conductor.app.doctor import check_packages
+from conductor.app.doctor.check import Check, Verdict
+from conductor.app.doctor.models import check_packages
 from conductor.app.installation import Installation
 from conductor.app.verification import verify_ledger
 from conductor.domain.errors import ConductorError, StorageError

@@ -1,7 +1,7 @@
 """The doctor: what models need and this installation lacks, with the exact command; installs only when it is told to.
 
 Nothing is imported, loaded or fetched to find out, and no address is called. How the installation itself fares is
-`app.doctor_installation`'s.
+`doctor.installation`'s.
 """
 
 import shlex
@@ -17,9 +17,9 @@ from conductor.adapters.pip_install import install, pip_command
 from conductor.adapters.sensors.allowance import MemoryAllowance
 from conductor.adapters.sensors.counters import counters_of
 from conductor.adapters.sensors.tree import Tree
-from conductor.app.checks import Check, Verdict
+from conductor.app.doctor.check import Check, Verdict
 from conductor.app.installation import Installation
-from conductor.app.model_table import known_categories, look, settings_page
+from conductor.app.serving.model_table import known_categories, look, settings_page
 from conductor.domain.errors import ConductorError, ModelError, NotFound
 from conductor.domain.model import Category, ModelName, Precision
 from conductor.domain.units import format_bytes

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import structlog
 
-from conductor.app.serving_calls import CallDecision, CallJournal, CallOutcome, CallRecord, Ending
-from conductor.app.serving_stats import ServingStatistics
+from conductor.app.serving.calls import CallDecision, CallJournal, CallOutcome, CallRecord, Ending
+from conductor.app.serving.statistics import ServingStatistics
 from conductor.domain.clock import Clock
 from conductor.domain.errors import ConductorError, InvalidInput, NotFound
 from conductor.domain.generation import Piece

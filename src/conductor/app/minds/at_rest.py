@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from conductor.adapters.mind_llama.model import OwnMind
 from conductor.adapters.mind_tuning.versions import Versions
-from conductor.app.chosen_mind import Recorded, WithheldMind, admitted, language_model, nothing_recorded
 from conductor.app.installation import Installation
-from conductor.app.kept_version import kept_version
+from conductor.app.minds.chosen import Recorded, WithheldMind, admitted, language_model, nothing_recorded
+from conductor.app.minds.kept_version import kept_version
+from conductor.app.minds.watched import WatchedMind
 from conductor.app.settings.model import Settings
-from conductor.app.watched_mind import WatchedMind
 from conductor.decisions.ports import Adjuster, LanguageModel, TextEncoder
 from conductor.domain.clock import Clock
 from conductor.domain.errors import ConductorError, ModelError, StorageError
@@ -84,6 +84,6 @@ async def _awake(mind: LanguageModel | None, remarks: list[str]) -> LanguageMode
 def _facts(installation: Installation) -> contextlib.AbstractAsyncContextManager[tuple[Settings, Recorded]]:
     if installation.settings.database_url is None and not installation.paths.database.exists():
         return contextlib.nullcontext((installation.settings, nothing_recorded))
-    from conductor.app.stored_facts import stored_facts
+    from conductor.app.minds.stored_facts import stored_facts
 
     return stored_facts(installation)

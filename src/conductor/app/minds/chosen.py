@@ -116,7 +116,7 @@ def worker_mind(settings: Settings, around: Surroundings, clock: Clock) -> Worke
     model = settings.mind.model
     threads = max(1, around.logical_cores - 1)
     # -P: what lies in the server's working directory must not be imported
-    command = [sys.executable, "-P", "-m", "conductor.app.mind_worker", "--model", model, "--threads", str(threads)]
+    command = [sys.executable, "-P", "-m", "conductor.app.minds.worker", "--model", model, "--threads", str(threads)]
     named = {"HF_HUB_CACHE": around.environ["HF_HUB_CACHE"]} if around.environ.get("HF_HUB_CACHE") else {}
     environment = task_environment(around.environ, {"HOME": str(around.home), **OFFLINE, **named})
     return WorkerMind(command, name=model, environment=environment, clock=clock, timeout_s=settings.mind.timeout_s)

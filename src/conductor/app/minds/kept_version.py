@@ -6,7 +6,7 @@ Fitting, keeping and switching versions is `tuning`'s; it and whoever decides wi
 import asyncio
 
 from conductor.adapters.mind_tuning.versions import SHIPPED, Versions, name_of
-from conductor.app.chosen_mind import Recorded
+from conductor.app.minds.chosen import Recorded
 from conductor.decisions.ports import TextEncoder
 from conductor.decisions.tuning import Adjustment, TunedMind
 from conductor.domain.errors import ConductorError, ModelError

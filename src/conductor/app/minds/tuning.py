@@ -17,10 +17,10 @@ import structlog
 from conductor.adapters.mind_tuning.guard import Guard
 from conductor.adapters.mind_tuning.versions import SHIPPED, Version, Versions
 from conductor.adapters.sql.corrections import SqlCorrections
-from conductor.app.kept_version import kept_version, read_version
 from conductor.app.ledgering import LedgerKeeper
-from conductor.app.minds import ActiveModels
-from conductor.app.tuning_run import Material, Outcome, read_material, tune
+from conductor.app.minds.active import ActiveModels
+from conductor.app.minds.kept_version import kept_version, read_version
+from conductor.app.minds.tuning_run import Material, Outcome, read_material, tune
 from conductor.decisions.labels import Label, gather_labels, shortage, split
 from conductor.decisions.ports import ExperienceStore, TextEncoder
 from conductor.decisions.recommend import DecisionMaker

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from conductor.app.serving_calls import CallDecision
+from conductor.app.serving.calls import CallDecision
 from conductor.domain.generation import Piece
 from conductor.serving.engine import Answer
 

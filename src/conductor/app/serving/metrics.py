@@ -11,7 +11,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from conductor.app.serving_calls import CallRecord, Ending
+from conductor.app.serving.calls import CallRecord, Ending
 
 #: Category and model together; a histogram of one pair is about fifteen time series.
 _MOST_PAIRS: Final = 100

@@ -7,7 +7,7 @@ quarter, so a shown quantile is at most 25 % above the true one.
 from bisect import bisect_left
 from typing import Final
 
-from conductor.app.serving_calls import CallOutcome, CallRecord, Ending
+from conductor.app.serving.calls import CallOutcome, CallRecord, Ending
 from conductor.domain.json import JsonObject
 
 _GROWTH: Final = 1.25

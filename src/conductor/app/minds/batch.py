@@ -17,9 +17,9 @@ from conductor.adapters.encoder_onnx.encoder import OnnxEncoder
 from conductor.adapters.endpoints.client import EndpointClient
 from conductor.adapters.sensors.machine import LocalMachine
 from conductor.adapters.sensors.probes import own_probes
-from conductor.app.endpoint_keys import endpoint_keys
 from conductor.app.installation import Installation
-from conductor.app.mind_at_rest import mind_at_rest
+from conductor.app.minds.at_rest import mind_at_rest
+from conductor.app.serving.endpoint_keys import endpoint_keys
 from conductor.decisions.batch import Row, check_labels, decide_rows, judged, output_row, read_rows
 from conductor.decisions.evaluate import IdleFleet, Report, evaluate
 from conductor.decisions.memory import ExperienceMemory

@@ -18,7 +18,7 @@ import orjson
 import structlog
 
 from conductor.adapters.document_folder import DocumentFolder
-from conductor.app.serving_files import ServingFiles
+from conductor.app.serving.files import ServingFiles
 from conductor.domain.clock import Clock
 from conductor.domain.errors import Conflict, InvalidInput, NotFound, Overloaded, StorageError
 

@@ -6,8 +6,8 @@ The reading of requests and the order of candidates are `serving.choosing`'s; he
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from conductor.app.served_models import ServedModels
-from conductor.app.serving_calls import CallDecision
+from conductor.app.serving.calls import CallDecision
+from conductor.app.serving.models import ServedModels
 from conductor.domain.clock import Clock
 from conductor.domain.errors import InvalidInput, NotFound
 from conductor.domain.model import Category, ServedModel

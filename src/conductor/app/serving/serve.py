@@ -15,14 +15,14 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final
 
-from conductor.app.open_call import Call, nothing, whole
-from conductor.app.served_models import ServedModels, TableInForce
-from conductor.app.serving_accounts import Accounts
-from conductor.app.serving_answers import check_ability, explained, one_answer, side_by_side
-from conductor.app.serving_calls import CallDecision, CallJournal
-from conductor.app.serving_decisions import AUTO, Deciding
-from conductor.app.serving_options import completed, engine_options, option_names
-from conductor.app.serving_stats import ServingStatistics
+from conductor.app.serving.accounts import Accounts
+from conductor.app.serving.answers import check_ability, explained, one_answer, side_by_side
+from conductor.app.serving.calls import CallDecision, CallJournal
+from conductor.app.serving.decisions import AUTO, Deciding
+from conductor.app.serving.models import ServedModels, TableInForce
+from conductor.app.serving.open_call import Call, nothing, whole
+from conductor.app.serving.options import completed, engine_options, option_names
+from conductor.app.serving.statistics import ServingStatistics
 from conductor.domain.clock import Clock
 from conductor.domain.errors import InvalidInput, ModelError, NotFound
 from conductor.domain.generation import Generation, Message, Piece, Role, Sampling, Usage

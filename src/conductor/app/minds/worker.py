@@ -1,4 +1,4 @@
-"""The process that computes a foreign language model: `python -m conductor.app.mind_worker --model …`.
+"""The process that computes a foreign language model: `python -m conductor.app.minds.worker --model …`.
 
 Started by `adapters.minds.worker`, whose lines (`adapters.minds.wire`) it answers one after the other. It loads the
 model, says that it is ready or why not, and ends when its standard input closes, even in the middle of a computation.
@@ -68,7 +68,7 @@ def serve(reader: FormReader | SpokenMind, requests: "queue.Queue[bytes]", answe
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Load and serve; the exit code is 1 if the model cannot be loaded."""
-    parser = argparse.ArgumentParser(prog="conductor.app.mind_worker", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="conductor.app.minds.worker", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", required=True, help="a .gguf file, a folder, or the id of a cached model")
     parser.add_argument("--threads", type=int, default=1, help="processor threads")
     options = parser.parse_args(arguments)

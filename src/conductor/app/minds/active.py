@@ -1,6 +1,6 @@
 """Know who takes part in decisions while the product runs: record it on the ledger, and say what keeps a model away.
 
-Which language model the settings name is `chosen_mind`'s. How one of other people fares is seen at every question it is
+Which language model the settings name is `minds.chosen`'s. How one of other people fares is seen at every question it is
 asked (`watched_mind`), so that nobody has to read a decision's reasoning to learn of it.
 """
 
@@ -10,10 +10,10 @@ from typing import Final
 import structlog
 
 from conductor.adapters.mind_llama.model import OwnMind
-from conductor.app.chosen_mind import WithheldMind, admitted
 from conductor.app.ledgering import LedgerKeeper
-from conductor.app.mind_now import MindNow, MindState
-from conductor.app.watched_mind import WatchedMind
+from conductor.app.minds.chosen import WithheldMind, admitted
+from conductor.app.minds.state import MindNow, MindState
+from conductor.app.minds.watched import WatchedMind
 from conductor.decisions.converse.snapshot import ModelNow
 from conductor.decisions.ports import Adjuster, LanguageModel
 from conductor.domain.errors import ModelError

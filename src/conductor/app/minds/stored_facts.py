@@ -11,9 +11,9 @@ from conductor.adapters.ledger_file import read_lines
 from conductor.adapters.sql.committer import GroupCommitter
 from conductor.adapters.sql.database import Database
 from conductor.adapters.sql.records import SqlOutbox, SqlSettings
-from conductor.app.chosen_mind import Recorded, nothing_recorded
 from conductor.app.installation import Installation
 from conductor.app.ledgering import checksum_in
+from conductor.app.minds.chosen import Recorded, nothing_recorded
 from conductor.app.settings.load import database_url
 from conductor.app.settings.model import Settings
 from conductor.domain.errors import StorageError

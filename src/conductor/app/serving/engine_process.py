@@ -1,4 +1,4 @@
-"""The process that runs a model: `python -m conductor.app.engine_process --backend … --path …`.
+"""The process that runs a model: `python -m conductor.app.serving.engine_process --backend … --path …`.
 
 Started by `adapters.runners.process`, with which it talks as `adapters.runners.frames` says. It loads the model, says
 what it is or why not, and ends when its standard input closes, even in the middle of a computation.
@@ -61,7 +61,7 @@ def resident_bytes() -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Load and serve; the exit code is 1 if the model cannot be loaded."""
     parser = argparse.ArgumentParser(
-        prog="conductor.app.engine_process", description=(__doc__ or "").partition("\n")[0]
+        prog="conductor.app.serving.engine_process", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--backend", choices=["transformers", "llama.cpp"], required=True)
     parser.add_argument("--path", type=Path, required=True, help="the model's folder or .gguf file")

@@ -12,7 +12,7 @@ from typing import Any, Final
 from conductor import adapters
 from conductor.adapters.minds.hub_cache import Cached, HubCache
 from conductor.adapters.model_card import read_card
-from conductor.app.mind_now import MindNow, MindState
+from conductor.app.minds.state import MindNow, MindState
 from conductor.app.settings.mind_choice import MindKind, endpoint_of, mind_kind
 from conductor.domain.errors import StorageError
 

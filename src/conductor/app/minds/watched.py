@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from conductor.adapters.minds.worker import WorkerMind
-from conductor.app.chosen_mind import EndpointMind
+from conductor.app.minds.chosen import EndpointMind
 from conductor.decisions.ports import LanguageModel, Proposal
 from conductor.domain.errors import ConductorError, ModelError
 

@@ -1,0 +1,1 @@
+"""What an installation and its models need and lack, with the command that helps."""
