@@ -1,6 +1,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from tests.decisions.arrangement import FleetOf, HashingEncoder, StillClock, a_fleet, a_maker, an_outcome, live_through
@@ -117,6 +118,27 @@ def test_every_device_type_appears_with_its_share(encoder: HashingEncoder, clock
 
     assert {line.split(":")[0] for line in device_lines} == set(DeviceType)
     assert device_lines[0].endswith("← chosen")
+
+
+@pytest.mark.parametrize(
+    ("shares", "shown"),
+    [
+        ((0.9997, 0.0002, 0.0001), ["> 99.9 %", "< 0.1 %", "< 0.1 %"]),
+        ((0.9951, 0.0043, 0.0006), ["99.5 %", "0.4 %", "< 0.1 %"]),
+        ((0.7, 0.29, 0.01), ["70 %", "29 %", "1 %"]),
+        ((1.0, 0.0, 0.0), ["> 99.9 %", "< 0.1 %", "< 0.1 %"]),
+    ],
+)
+def test_no_device_is_shown_as_certain_or_as_impossible(
+    encoder: HashingEncoder, clock: StillClock, shares: tuple[float, ...], shown: list[str]
+) -> None:
+    decision = next(decisions(encoder, clock))
+    devices = (decision.device, decision.runner_up, DeviceType.GPU)
+    unsure = replace(decision, device_probabilities=tuple(zip(devices, shares, strict=True)))
+
+    lines = explain(unsure).sections[2].lines
+
+    assert [re.sub(r" ←.*", "", line.split(": ")[1]) for line in lines[:3]] == shown
 
 
 def a_node(name: str, *, thermal: float, queue: float, capability: float, history: float) -> NodeScore:
