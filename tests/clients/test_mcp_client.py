@@ -5,8 +5,9 @@ What the protocol demands is tested in `tests/mcp`; here, what an assistant does
 
 from typing import Any
 
+import anyio
 import pytest
-from tests.clients.stand import LOCAL, PERSONA, RUNS_MODELS, WHY_NOT, Upstream, statistics, under_way
+from tests.clients.stand import LOCAL, PERSONA, RUNS_MODELS, WHY_NOT, Upstream, at_rest, statistics, under_way
 from tests.mcp.test_live import MODES, WAYS
 from tests.server.serving import Server
 
@@ -41,6 +42,28 @@ async def test_an_assistant_looks_around_runs_a_task_and_has_a_model_write(
     assert written.structured_content["category"] == "conversational_chat"
     assert written.content[0].text == written.structured_content["text"]
     assert (chosen.structured_content["finish"], chosen.structured_content["completion_tokens"]) == ("length", 3)
+
+
+@pytest.mark.parametrize(("mode", "_revision"), MODES)
+@pytest.mark.parametrize("way", WAYS)
+async def test_whoever_waits_for_a_text_hears_who_writes_and_how_much_and_giving_up_ends_it(
+    way: Any, mode: str, _revision: str, served: Server, upstream: Upstream
+) -> None:
+    told: list[str] = []
+
+    async with way(served, mode) as client, anyio.create_task_group() as work:
+
+        async def hear(progress: float, _total: float | None, message: str | None) -> None:
+            told.append(str(message))
+            if progress > 0:
+                work.cancel_scope.cancel()
+
+        arguments = {"prompt": "fail slow", "category": "general_reasoning"}
+        await client.call_tool("generate_text", arguments, progress_callback=hear)
+
+    assert told[0].startswith("Other was asked (general_reasoning: ")
+    assert told[1].startswith("Other has written ")
+    at_rest(served, upstream)
 
 
 @pytest.mark.parametrize(("arguments", "code"), [

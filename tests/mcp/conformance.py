@@ -6,6 +6,7 @@
 The suite (0.1.16) knows revisions up to 2025-11-25. What our server does not offer by design (docs/mcp.md) is not here.
 """
 
+import asyncio
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
 
+from conductor.app.tools.offered import Report
 from conductor.faces.mcp.endpoint import McpEndpoint
 from conductor.faces.mcp.protocol import UnknownResource
 from conductor.faces.mcp.rpc import INVALID_PARAMS, RpcError
@@ -41,6 +43,8 @@ _RESULTS: Mapping[str, Document] = {
         "content": [_TEXT, _IMAGE, _embedded("test://mixed-content-resource", '{"test":"data","value":123}')]
     },
     "test_error_handling": {"content": [{"type": "text", "text": "This tool intentionally fails"}], "isError": True},
+    "test_tool_with_logging": {"content": [_TEXT]},
+    "test_tool_with_progress": {"content": [_TEXT]},
     "json_schema_2020_12_tool": {"content": [_TEXT]},
 }
 _SCHEMA_2020_12: Document = {
@@ -71,9 +75,13 @@ class Everything:
             for name in _RESULTS
         ]
 
-    async def call(self, name: str, arguments: Document) -> Document:
+    async def call(self, name: str, arguments: Document, report: Report) -> Document:
         if name not in _RESULTS:
             raise RpcError(INVALID_PARAMS, f"Unknown tool: {name}")
+        if name.startswith("test_tool_with"):
+            for progress, step in ((0, "started"), (50, "is processing data"), (100, "completed")):
+                report(progress, f"Tool execution {step}", total=100)
+                await asyncio.sleep(0.05)
         return _RESULTS[name]
 
     def prompts(self) -> Sequence[Document]:
@@ -122,6 +130,9 @@ class Everything:
             text = f'{{"id":"{part}","templateTest":true,"data":"Data for ID: {part}"}}'
             return [{"uri": uri, "mimeType": "application/json", "text": text}], 0
         raise UnknownResource(uri)
+
+    async def follow(self, uris: Sequence[str], begun: Any, changed: Any) -> None:
+        begun([])
 
     async def complete(self, ref: Document, argument: str, begun: str) -> Sequence[str]:
         return [word for word in ("paris", "park", "party") if word.startswith(begun)]

@@ -48,15 +48,57 @@ async def test_every_example_of_a_request_is_understood(key: str) -> None:
         pytest.skip("a request from server to client")
 
     assert era_of_headers(headers_for(request).items(), request) is Era.STATELESS
-    answer = await Dispatcher(Shelf()).answer(request)
+    told: list[Any] = []
+    answer = await Dispatcher(Shelf()).answer(request, tell=told.append)
 
     assert answer is not None
     assert answer["id"] == request["id"]
-    if "error" in answer:  # the shelf has other tools than the examples, and no subscriptions
+    if "error" in answer:  # the shelf has other tools than the examples
         check("JSONRPCErrorResponse", answer)
-        assert answer["error"]["code"] in (-32602, -32601 if request["method"] == "subscriptions/listen" else -32602)
+        assert answer["error"]["code"] == -32602
     else:
         check("JSONRPCResultResponse", answer)
+    assert bool(told) == (request["method"] == "subscriptions/listen")
+
+
+NOTIFIED = [key for key in EXAMPLES if key.split("/")[0].endswith("Notification")]
+
+
+@pytest.mark.parametrize("key", NOTIFIED)
+async def test_every_example_of_a_notification_is_owed_no_answer(key: str) -> None:
+    check(key.split("/")[0], EXAMPLES[key])
+
+    assert await Dispatcher(Shelf()).answer(EXAMPLES[key]) is None
+
+
+NOTICES = {
+    "notifications/progress": "ProgressNotification",
+    "notifications/message": "LoggingMessageNotification",
+    "notifications/resources/updated": "ResourceUpdatedNotification",
+    "notifications/subscriptions/acknowledged": "SubscriptionsAcknowledgedNotification",
+}
+
+
+async def test_what_is_told_amid_a_request_has_the_published_form() -> None:
+    told: list[Any] = []
+    wanted = {"progressToken": "t", "io.modelcontextprotocol/logLevel": "debug"}
+    call = {"name": "count", "_meta": STATELESS | wanted}
+    filtered = {"resourceSubscriptions": ["shelf://one", "shelf://none"], "toolsListChanged": True}
+    listen = {"notifications": filtered, "_meta": STATELESS}
+
+    for method, params in (("tools/call", call), ("subscriptions/listen", listen)):
+        message = {"jsonrpc": "2.0", "id": "a", "method": method, "params": params}
+        answer = await Dispatcher(Shelf()).answer(message, tell=told.append)
+
+    for notice in told:
+        check(NOTICES[notice["method"]], notice)
+        if notice["method"] in ("notifications/progress", "notifications/message"):
+            check(NOTICES[notice["method"]], notice, "2025-11-25")
+    assert {notice["method"] for notice in told} == set(NOTICES)
+    acknowledged = next(notice for notice in told if notice["method"].endswith("acknowledged"))
+    assert acknowledged["params"]["notifications"] == {"resourceSubscriptions": ["shelf://one"]}
+    assert answer is not None
+    check("SubscriptionsListenResultResponse", answer)
 
 
 @pytest.mark.parametrize("key", ERRORS)

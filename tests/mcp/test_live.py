@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import psutil
 import pytest
 from mcp.client.streamable_http import streamable_http_client
+from mcp.client.subscriptions import ResourceUpdated
 from tests.mcp.conftest import STATELESS
-from tests.server.serving import Server, environment, processes_with
+from tests.server.serving import Server, environment, eventually, processes_with
 
 from conductor.app.installation import Installation
 from conductor.faces.mcp.headers import headers_for
@@ -74,6 +76,43 @@ async def test_the_official_client_uses_everything(way: Any, mode: str, revision
     assert task_id in prompt.messages[0].content.text
 
 
+@pytest.mark.parametrize(("mode", "revision"), MODES)
+@pytest.mark.parametrize("way", WAYS)
+async def test_whoever_waits_for_a_task_hears_how_it_stands(way: Any, mode: str, revision: str, served: Server) -> None:
+    told: list[tuple[float, str | None]] = []
+
+    async def hear(progress: float, _total: float | None, message: str | None) -> None:
+        told.append((progress, message))
+
+    async with way(served, mode) as client:
+        ran = await client.call_tool(
+            "run_task",
+            {"description": "count sheep", "command": ["sleep", "1.5"], "wait_s": 60},
+            progress_callback=hear,
+        )
+
+    assert ran.structured_content["state"] == "succeeded"
+    assert len(told) >= 2
+    assert [progress for progress, _ in told] == sorted({progress for progress, _ in told})
+    assert all(ran.structured_content["task_id"] in str(message) for _, message in told)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_whoever_follows_a_task_hears_of_its_end(way: Any, served: Server) -> None:
+    async with way(served, "auto") as client:
+        work = {"description": "wait a little", "command": ["sleep", "1"]}
+        task_id = (await client.call_tool("run_task", work)).structured_content["task_id"]
+        uri, states = f"conductor://tasks/{task_id}", []
+        async with client.listen(resource_subscriptions=[uri, "conductor://tasks/nobody"]) as followed:
+            honored = followed.honored
+            async for event in followed:
+                assert event == ResourceUpdated(uri=uri)
+                states.append(json.loads((await client.read_resource(uri)).contents[0].text)["state"])
+
+    assert honored.resource_subscriptions == [uri]
+    assert states[-1] == "succeeded"
+
+
 def post(server: Server, message: Any, *, key: bool = True, **headers: str) -> Any:
     client = server.client if key else server.stranger
     given = {"Accept": "application/json, text/event-stream"} | headers_for(message)
@@ -108,6 +147,58 @@ async def test_the_status_of_an_answer_is_that_of_its_error(
         assert answer.body == b""
     else:
         assert answer.json.get("error", {}).get("code") == code
+
+
+async def test_a_revision_that_is_not_served_is_refused_with_those_that_are(served: Server) -> None:
+    answer = post(served, a_message("ping"), mcp_protocol_version="1999-01-01")
+
+    assert (answer.status, answer.json["error"]["code"]) == (400, -32022)
+    assert {"2026-07-28", "2025-11-25"} <= set(answer.json["error"]["data"]["supported"])
+
+
+async def test_what_stands_before_it_refuses_in_the_words_of_the_protocol(served: Server) -> None:
+    large = served.client.request("POST", "/mcp", body=b" " * 9_000_000, headers={"Content-Type": "application/json"})
+    stranger = post(served, a_request(name="status"), key=False)
+    host = post(served, a_request(name="status"), Host="elsewhere.example")
+
+    assert [answer.status for answer in (large, stranger, host)] == [413, 401, 421]
+    assert "www-authenticate" in stranger.headers
+    for answer in (large, stranger, host):
+        assert (answer.json["jsonrpc"], answer.json["error"]["code"], "id" in answer.json) == ("2.0", -32600, False)
+
+
+async def test_two_hundred_sessions_that_are_begun_and_left_take_nothing(served: Server) -> None:
+    key = {"Authorization": f"Bearer {served.client.key}", "Accept": "application/json, text/event-stream"}
+    handshake = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+    work = {"description": "sleep", "command": ["sleep", "0.1"], "wait_s": 30}
+    call = {"name": "run_task", "arguments": work, "_meta": {"progressToken": 1}}
+
+    async def begin_and_leave(*, amid_a_call: bool) -> None:
+        async with httpx2.AsyncClient(headers=key, timeout=60, base_url=served.url) as http:
+            begun = await http.post("/mcp", json=a_message("initialize", **handshake))
+            session = {"Mcp-Session-Id": begun.headers["mcp-session-id"]}
+            await http.post("/mcp", json=a_message("logging/setLevel", level="debug"), headers=session)
+            if amid_a_call:
+                async with http.stream("POST", "/mcp", json=a_message("tools/call", **call), headers=session) as told:
+                    async for _ in told.aiter_lines():
+                        break
+
+    await begin_and_leave(amid_a_call=True)
+    before = _open_files(served)
+    for number in range(200):
+        await begin_and_leave(amid_a_call=number % 20 == 0)
+
+    eventually(lambda: _open_files(served) <= before + 2, "connections are closed")
+
+
+def a_message(method: str, **params: Any) -> dict[str, Any]:
+    """A request of the handshake era."""
+    return {"jsonrpc": "2.0", "id": 4, "method": method, "params": params}
+
+
+def _open_files(server: Server) -> int:
+    assert server.process is not None
+    return psutil.Process(server.process.pid).num_fds()
 
 
 async def test_headers_must_say_what_the_body_says(served: Server) -> None:
@@ -154,6 +245,10 @@ async def test_two_thousand_calls_leave_nothing_in_the_server(served: Server) ->
     assert grown < 4096, f"{grown} KiB more after 2,000 calls"
 
 
+async def unheard(_notice: bytes) -> None:
+    """For those who ask for no notices."""
+
+
 def _resident_kib(server: Server) -> int:
     assert server.process is not None
     status = Path(f"/proc/{server.process.pid}/status").read_text()
@@ -166,7 +261,7 @@ async def test_without_a_server_one_is_started_and_ends_with_the_relay(tmp_path:
     relay = Relay(installation)
     message = a_request(name="status")
     try:
-        answered = await relay.answer(message, json.dumps(message).encode())
+        answered = await relay.answer(message, json.dumps(message).encode(), unheard)
         running = installation.running_server()
     finally:
         await relay.close()
@@ -183,10 +278,10 @@ async def test_a_server_that_was_replaced_meanwhile_is_found_again(tmp_path: Pat
     message = a_request(name="status")
     raw = json.dumps(message).encode()
     try:
-        before = await relay.answer(message, raw)
+        before = await relay.answer(message, raw, unheard)
         first.kill()
         first.start()
-        after = await relay.answer(message, raw)
+        after = await relay.answer(message, raw, unheard)
     finally:
         await relay.close()
         first.kill()

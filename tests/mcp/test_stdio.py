@@ -15,7 +15,7 @@ from tests.mcp.shelf import Shelf
 from conductor.faces.mcp.lines import Lines
 from conductor.faces.mcp.protocol import Dispatcher
 from conductor.faces.mcp.rpc import write
-from conductor.faces.mcp.stdio import StdioServer
+from conductor.faces.mcp.stdio import Answerer, StdioServer
 
 pytestmark = pytest.mark.anyio
 
@@ -62,16 +62,16 @@ class Talk:
 
 
 @asynccontextmanager
-async def talking(shelf: Shelf) -> AsyncIterator[tuple[Talk, "asyncio.Task[None]"]]:
+async def talking(shelf: Shelf, instead: Answerer | None = None) -> AsyncIterator[tuple[Talk, "asyncio.Task[None]"]]:
     dispatcher = Dispatcher(shelf)
 
-    async def answerer(message: Any, _raw: bytes) -> bytes | None:
+    async def answerer(message: Any, _raw: bytes, _hear: Any) -> bytes | None:
         answer = await dispatcher.answer(message)
         return None if answer is None else write(answer)
 
     (read_from, to_server), (from_server, write_to) = os.pipe(), os.pipe()
     talk = Talk(to_server, from_server)
-    serving = asyncio.create_task(StdioServer(answerer, read_from=read_from, write_to=write_to).serve())
+    serving = asyncio.create_task(StdioServer(instead or answerer, read_from=read_from, write_to=write_to).serve())
     try:
         async with asyncio.timeout(60):
             yield talk, serving
@@ -121,6 +121,37 @@ async def test_lines_that_are_no_message_are_refused_and_the_next_is_answered() 
         heard = sorted([await talk.hear() for _ in range(3)], key=lambda answer: "id" in answer)
 
     assert [answer.get("error", {}).get("code") for answer in heard] == [-32700, -32600, None]
+
+
+async def test_a_line_of_nine_megabytes_is_refused_and_the_next_is_answered() -> None:
+    async with talking(Shelf()) as (talk, _):
+        saying = asyncio.create_task(asyncio.to_thread(talk.say, b"x" * 9_000_000))
+        refused = await talk.hear()
+        await saying
+        talk.ask(1, "ping")
+
+        assert (refused["error"]["code"], "id" in refused) == (-32700, False)
+        assert (await talk.hear())["result"] == {}
+
+
+async def test_a_client_that_does_not_read_holds_up_who_tells_it_things() -> None:
+    told = 0
+
+    async def chatterbox(_message: Any, _raw: bytes, hear: Any) -> bytes | None:
+        nonlocal told
+        while True:
+            await hear(b"1" * 1000)
+            told += 1
+
+    async with talking(Shelf(), chatterbox) as (talk, _):
+        talk.ask(1, "chatter")
+        while told < 50:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)
+
+        assert told < 100, "a pipe holds 64 KiB"
+        while told < 200:
+            await talk.hear()
 
 
 async def test_an_id_under_way_cannot_be_used_again() -> None:

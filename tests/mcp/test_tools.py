@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 import jsonschema_rs
@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.mcp.conftest import Ask
 
+from conductor.app.serving.calls import CallDecision
+from conductor.app.serving.open_call import Call
 from conductor.app.tools.confirmation import Confirmations
 from conductor.app.tools.generation import generation_tools
 from conductor.domain.errors import Conflict, InvalidInput, NotFound
-from conductor.domain.generation import Finish, Sampling, Usage
+from conductor.domain.generation import Finish, Piece, Usage
 from conductor.domain.json import JsonObject
 from conductor.domain.model import Category, ModelName, ModelState, Precision, ServedModel
 from conductor.serving.engine import Answer
@@ -226,12 +228,22 @@ class Echo:
                           precision=Precision.FP32)  # fmt: skip
         return [(row, ModelState.LOADED)]
 
-    async def answer(
-        self, category: Category, prompt: str, *, sampling: Sampling | None, options: JsonObject
-    ) -> tuple[Category, str, Answer]:
+    def options_form(self, category: Category) -> JsonObject:
+        return {"type": "object", "properties": {"to": {"type": "string", "description": "into which language"}}}
+
+    async def work(
+        self, wanted: str, prompt: str, *, options: JsonObject | None = None, said: Mapping[str, Any] | None = None
+    ) -> Call[Piece | Answer]:
+        decision = CallDecision(call_id="1", asked_for=wanted, category=Category("translation"), model=ModelName("echo"),
+                                title="Echo", why="it is the only one", probability=None, table_digest="",
+                                decided_at_unix_s=0.0)  # fmt: skip
+        return Call(decision, self._parts(prompt, {"options": options or {}, "said": repr(dict(said or {}))}))
+
+    async def _parts(self, prompt: str, facts: JsonObject) -> AsyncGenerator[Piece | Answer, None]:
+        for letter in prompt:
+            yield Piece(text=letter)
         usage = Usage(prompt_tokens=1, completion_tokens=2)
-        facts = {"options": options, "sampling": str(sampling)}
-        return Category("translation"), "echo", Answer(text=prompt, facts=facts, finish=Finish.LENGTH, usage=usage)
+        yield Answer(text=prompt, facts=facts, notes=("an echo",), finish=Finish.LENGTH, usage=usage)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"category": "auto"}, {"category": "translation"}])
@@ -242,7 +254,41 @@ async def test_a_desk_that_serves_is_asked(arguments: dict[str, Any]) -> None:
 
     jsonschema_rs.validate(dict(tool.output_schema), dict(written))
     assert (written["text"], written["model"], written["finish"]) == ("hi", "echo", "length")
-    assert written["facts"] == {"options": {"to": "fr"}, "sampling": str(Sampling(max_tokens=5, stop=(".",)))}
+    assert written["facts"] == {"options": {"to": "fr"}, "said": repr({"max_tokens": 5, "stop": (".",)})}
+
+
+async def test_who_writes_and_how_much_is_told_meanwhile() -> None:
+    clock, told = iter(range(100)), []
+    tool = next(tool for tool in generation_tools(Echo(), lambda: next(clock)) if tool.name == "generate_text")
+
+    await tool.call({"prompt": "abc"}, lambda progress, message, **_: told.append((progress, message)))
+
+    assert told == [
+        (0, "Echo was asked (translation: it is the only one)"),
+        *((number, f"Echo has written {number} characters") for number in (1, 2, 3)),
+    ]
+
+
+async def test_options_are_described_where_the_engine_knows_them() -> None:
+    tools = {tool.name: tool.input_schema["properties"] for tool in generation_tools(Echo())}
+
+    assert tools["generate_translation"]["options"]["properties"] == {
+        "to": {"type": "string", "description": "into which language"}
+    }
+    assert "properties" not in tools["generate_text"]["options"]
+
+
+async def test_every_tool_that_writes_describes_the_options_of_its_engine(tools: dict[str, Any]) -> None:
+    writing = {name: tool for name, tool in tools.items() if name.startswith("generate_") and name != "generate_text"}
+
+    assert len(writing) == 12
+    for tool in writing.values():
+        options = tool["inputSchema"]["properties"]["options"]
+        assert options["properties"]
+        assert "$ref" not in json.dumps(options)
+        assert not {"owner", "sampling"} & set(options["properties"])
+    target = writing["generate_translation"]["inputSchema"]["properties"]["options"]["properties"]["target"]
+    assert target["description"].startswith("into which language")
 
 
 async def test_a_category_that_nobody_serves_is_not_found() -> None:

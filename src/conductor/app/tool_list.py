@@ -43,7 +43,7 @@ class ToolList:
         return tool
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Call one by name; errors as `find` and `OfferedTool.call`."""
+        """Call one by name, unheard; errors as `find` and `OfferedTool.call`."""
         return await self.find(name).call(arguments)
 
 
@@ -59,9 +59,9 @@ def offered_tools(
     """
     return ToolList(
         [
-            *task_tools(conductor, Confirmations(secret, now_s)),
+            *task_tools(conductor, Confirmations(secret, now_s), now_s),
             *state_tools(conductor, serving),
             *record_tools(conductor),
-            *generation_tools(serving),
+            *generation_tools(serving, now_s),
         ]
     )

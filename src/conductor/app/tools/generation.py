@@ -4,21 +4,26 @@ What generates is handed in as a `ServingDesk`. Without one the tools are offere
 the category: a client's list of tools does not change with the models that happen to be configured.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import Annotated, Any, Final, Protocol
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from conductor.app.tools.offered import Arguments, OfferedTool
+from conductor.app.serving.open_call import Call
+from conductor.app.tools.offered import Arguments, OfferedTool, Report
 from conductor.domain.errors import NotFound
-from conductor.domain.generation import Sampling
+from conductor.domain.generation import Piece
 from conductor.domain.json import JsonObject
 from conductor.domain.model import Category, ModelState, ServedModel
 from conductor.serving.engine import Answer
 
 AUTO: Final = Category("auto")
+#: So often at most is told how much is written.
+_TELL_EVERY_S: Final = 0.25
 
 #: Offered where no desk says which there are.
 _CATEGORIES: Final[Mapping[str, str]] = {
@@ -32,8 +37,22 @@ _CATEGORIES: Final[Mapping[str, str]] = {
     "mathematical_reasoning": "Solve mathematics step by step and check the result.",
     "question_answering": "Answer a question from a given text.",
     "scientific_research": "Review research: methods, findings, citations.",
-    "summarisation": "Shorten a text to what matters.",
+    "summarization": "Shorten a text to what matters.",
     "translation": "Translate a text.",
+}
+
+
+#: What goes into `prompt`, where it is more than a wish in words.
+_PROMPTS: Final[Mapping[str, str]] = {
+    "code_completion": "the code before the cursor",
+    "code_generation": "what the code shall do",
+    "data_extraction": "the text that the data is taken from; options.schema says what is wanted",
+    "legal_analysis": "the contract or document, whole",
+    "mathematical_reasoning": "the problem",
+    "question_answering": "the question; options.context holds the text that answers it",
+    "scientific_research": "the question, or the manuscript",
+    "summarization": "the text to shorten",
+    "translation": "the text to translate; options.target says into which language",
 }
 
 
@@ -48,19 +67,23 @@ class ServingDesk(Protocol):
         """The rows of the model table, and what has become of each."""
         ...
 
-    async def answer(
-        self, category: Category, prompt: str, *, sampling: Sampling | None, options: JsonObject
-    ) -> tuple[Category, str, Answer]:
-        """Answer in one piece: the category that answered (`auto` lets the desk choose), the model's name, the answer.
+    def options_form(self, category: Category) -> JsonObject:
+        """JSON Schema of the further options that the category's engine takes; empty if there is none."""
+        ...
+
+    async def work(
+        self, wanted: str, prompt: str, *, options: JsonObject | None = None, said: Mapping[str, Any] | None = None
+    ) -> Call[Piece | Answer]:
+        """Have an engine answer; the parts are pieces, and the answer at the end.
 
         Args:
-            sampling: None takes what suits the engine.
-            options: further options of the category's engine, by name.
+            wanted: a category; `auto` lets the desk choose.
+            options: of the category's engine, by name.
+            said: fields of `Sampling` that the caller set; what suits the engine stands for the others.
 
         Raises:
-            NotFound: no model serves the category.
-            InvalidInput: prompt or options make no sense for the engine.
-            ModelError, Overloaded, Exhausted: the model cannot be used now, or ever.
+            NotFound: no model serves the category. Reading the parts raises `InvalidInput` where prompt or options make no
+                sense for the engine, and `ModelError`, `Overloaded` or `Exhausted` where the model cannot be used.
         """
         ...
 
@@ -108,28 +131,51 @@ class Written(TypedDict):
     completion_tokens: int
 
 
-def generation_tools(serving: ServingDesk | None) -> list[OfferedTool[Any]]:
-    """`generate_text`, and `generate_CATEGORY` for each category."""
+def generation_tools(
+    serving: ServingDesk | None, now_s: Callable[[], float] = time.monotonic
+) -> list[OfferedTool[Any]]:
+    """`generate_text`, and `generate_CATEGORY` for each category.
+
+    Args:
+        now_s: monotonic seconds.
+    """
     categories = _CATEGORIES if serving is None else serving.categories()
     listed = ", ".join(sorted(categories))
+    writer = _Writer(serving, now_s)
     every = [
         _tool(
             "generate_text",
             "Generate text",
-            f"Have a language model of this installation write. Categories: {listed}; `auto` chooses one.",
+            "Have a language model that runs in this installation, or is connected to it, write: for second opinions, for "
+            "texts that must not leave these machines, or for work that a smaller model can do. Prefer generate_CATEGORY "
+            f"where the kind of work is clear; it checks more. Categories: {listed}; `auto` chooses one. list_models tells "
+            "which are served.",
             GenerateArguments,
-            lambda given: _write(serving, Category(given.category), given),
+            lambda given, report: writer.write(Category(given.category), given, report),
         )
     ]
     for category, purpose in categories.items():
-        title = category.replace("_", " ").capitalize()
-        act = partial(_write, serving, Category(category))
-        every.append(_tool(f"generate_{category}", title, purpose, WriteArguments, act))
+        words = purpose[:1].upper() + purpose[1:]
+        every.append(
+            _tool(
+                f"generate_{category}",
+                category.replace("_", " ").capitalize(),
+                f"{words if words.endswith('.') else f'{words}.'} A model of this installation does it.",
+                WriteArguments,
+                partial(writer.write, Category(category)),
+                partial(_forms, serving, category),
+            )
+        )
     return every
 
 
 def _tool(
-    name: str, title: str, description: str, arguments: type[Arguments], act: Callable[[Any], Any]
+    name: str,
+    title: str,
+    description: str,
+    arguments: type[Arguments],
+    act: Callable[..., Any],
+    forms: Callable[[], Mapping[str, JsonObject]] = dict,
 ) -> OfferedTool[Any]:
     return OfferedTool(
         name=name,
@@ -138,33 +184,70 @@ def _tool(
         arguments=arguments,
         answer=Written,
         act=act,
+        reports=True,
         repeatable=False,
         spoken="text",
+        remarks="notes",
+        forms=forms,
     )
 
 
-async def _write(serving: ServingDesk | None, category: Category, given: WriteArguments) -> Mapping[str, Any]:
-    if serving is None or (category != AUTO and category not in serving.categories()):
-        what = "a model" if category == AUTO else f"a model for the category {category!r}"
-        known = "" if serving is None else f"; the categories are {', '.join(sorted(serving.categories()))}"
-        raise NotFound(f"no model serves this: name {what} in the model table of SETTINGS.md{known}", field="category")
-    chosen, model, answer = await serving.answer(
-        category, given.prompt, sampling=_sampling(given), options=given.options
-    )
-    return Written(
-        text=answer.text,
-        category=str(chosen),
-        model=model,
-        finish=answer.finish.value,
-        facts=dict(answer.facts),
-        notes=list(answer.notes),
-        prompt_tokens=answer.usage.prompt_tokens,
-        completion_tokens=answer.usage.completion_tokens,
-    )
+def _forms(serving: ServingDesk | None, category: str) -> dict[str, JsonObject]:
+    """What is known of the arguments of a category's tool."""
+    form = {} if serving is None else serving.options_form(Category(category))
+    prompt = _PROMPTS.get(category)
+    return ({"options": form} if form else {}) | ({} if prompt is None else {"prompt": {"description": prompt}})
 
 
-def _sampling(given: WriteArguments) -> Sampling | None:
-    """How the caller wants tokens chosen; None where he says nothing."""
+class _Writer:
+    """What these tools do."""
+
+    def __init__(self, serving: ServingDesk | None, now_s: Callable[[], float]) -> None:
+        self._serving, self._now_s = serving, now_s
+
+    async def write(self, category: Category, given: WriteArguments, report: Report) -> Mapping[str, Any]:
+        serving = self._serving
+        if serving is None or (category != AUTO and category not in serving.categories()):
+            what = "a model" if category == AUTO else f"a model for the category {category!r}"
+            known = "" if serving is None else f"; the categories are {', '.join(sorted(serving.categories()))}"
+            raise NotFound(
+                f"no model serves this: name {what} in the model table of SETTINGS.md{known}", field="category"
+            )
+        try:
+            call = await serving.work(category, given.prompt, options=given.options, said=_said(given))
+        except NotFound as unserved:  # who asks here names a category, never a model
+            raise NotFound(unserved.message, field="category", details=unserved.details) from None
+        answer = await self._followed(call, report)
+        return Written(
+            text=answer.text,
+            category=str(call.decision.category),
+            model=str(call.decision.model),
+            finish=answer.finish.value,
+            facts=dict(answer.facts),
+            notes=list(answer.notes),
+            prompt_tokens=answer.usage.prompt_tokens,
+            completion_tokens=answer.usage.completion_tokens,
+        )
+
+    async def _followed(self, call: Call[Piece | Answer], report: Report) -> Answer:
+        """The answer; meanwhile it is told who writes and how much is written."""
+        answer, written, told_s = None, 0, self._now_s()
+        report(0, f"{call.decision.title} was asked ({call.decision.category}: {call.decision.why})")
+        async with aclosing(call.parts) as parts:
+            async for part in parts:
+                if isinstance(part, Answer):
+                    answer = part
+                    continue
+                written += len(part.text)
+                if written and self._now_s() - told_s >= _TELL_EVERY_S:
+                    told_s = self._now_s()
+                    report(written, f"{call.decision.title} has written {written:,} characters", detail=True)
+        assert answer is not None, "a stream ends with its answer"
+        return answer
+
+
+def _said(given: WriteArguments) -> dict[str, Any]:
+    """What the caller says about sampling."""
     said = given.model_dump(exclude={"prompt", "options", "category"}, exclude_none=True)
-    said |= {"stop": tuple(said["stop"])} if "stop" in said else {}
-    return Sampling(**said) if any(value != () for value in said.values()) else None
+    stop = tuple(said.pop("stop", ()))
+    return said | ({"stop": stop} if stop else {})

@@ -7,7 +7,7 @@ there are is `app.tool_list`; how a protocol writes them down is the face's.
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -29,6 +29,25 @@ class NoArguments(Arguments):
 ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
 
 
+class Report(Protocol):
+    """Where a call that takes long says how far it has come. Returns at once and never fails; often nobody listens."""
+
+    def __call__(self, progress: float, message: str, *, total: float | None = None, detail: bool = False) -> None:
+        """Say it.
+
+        Args:
+            progress: grows from one report to the next, in a unit of the tool's own.
+            message: for people, a few words.
+            total: what `progress` will be at the end, where that is known.
+            detail: more of the same, not a new step.
+        """
+        ...
+
+
+def unheard(progress: float, message: str, *, total: float | None = None, detail: bool = False) -> None:
+    """The report that nobody listens to."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferedTool(Generic[ArgumentsT]):
     """One tool.
@@ -38,12 +57,14 @@ class OfferedTool(Generic[ArgumentsT]):
         title, description: for people, and for the model that chooses among tools.
         arguments: their form.
         answer: a `TypedDict`, the form of what `act` returns.
-        act: does it; raises `ConductorError`.
+        act: does it; raises `ConductorError`. Takes the arguments, and a `Report` where `reports` is set.
         reads_only: changes nothing.
         destroys: may undo or end what somebody else wanted.
         repeatable: calling it twice with the same arguments is the same as once.
         reaches_out: what it does may touch the world outside of this installation.
         spoken: the member of the answer that is text for people; empty where the whole answer is.
+        remarks: the member of the answer that is a list of sentences about it, told beside what is spoken.
+        forms: gives JSON Schemas of arguments whose form only the installation knows, by name; `act` checks them.
     """
 
     name: str
@@ -51,25 +72,34 @@ class OfferedTool(Generic[ArgumentsT]):
     description: str
     arguments: type[ArgumentsT]
     answer: type[Any]
-    act: Callable[[ArgumentsT], Awaitable[Mapping[str, Any]]]
+    act: Callable[..., Awaitable[Mapping[str, Any]]]
+    reports: bool = False
     reads_only: bool = True
     destroys: bool = False
     repeatable: bool = True
     reaches_out: bool = False
     spoken: str = ""
+    remarks: str = ""
+    forms: Callable[[], Mapping[str, JsonObject]] = dict
 
     @property
     def input_schema(self) -> JsonObject:
         """JSON Schema 2020-12 of the arguments, an object."""
-        return _input_schema(self.arguments)
+        schema = _input_schema(self.arguments)
+        forms = self.forms()
+        if not forms:
+            return schema
+        properties: Any = schema["properties"]
+        known = {name: {**properties[name], **_plain(dict(form))} for name, form in forms.items()}
+        return {**schema, "properties": {**properties, **known}}
 
     @property
     def output_schema(self) -> JsonObject:
         """JSON Schema 2020-12 of the answer, an object."""
         return _output_schema(self.answer)  # type: ignore[arg-type]  # a class is hashable
 
-    async def call(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Do it.
+    async def call(self, arguments: Mapping[str, Any], report: Report = unheard) -> Mapping[str, Any]:
+        """Do it, and say meanwhile how far it has come.
 
         Raises:
             InvalidInput: an argument is missing, unknown or of the wrong form; named in `field`.
@@ -79,7 +109,7 @@ class OfferedTool(Generic[ArgumentsT]):
             given = self.arguments.model_validate(dict(arguments))
         except ValidationError as error:
             raise _refusal(error, self) from None
-        return await self.act(given)
+        return await (self.act(given, report) if self.reports else self.act(given))
 
 
 def _refusal(error: ValidationError, tool: OfferedTool[Any]) -> InvalidInput:

@@ -88,7 +88,8 @@ def record_tools(conductor: Conductor) -> list[OfferedTool[Any]]:
         OfferedTool(
             name="ledger_entries",
             title="Read the record",
-            description="Entries of the signed record in order: decisions, outcomes, models that took part.",
+            description="Entries of the signed record in order: decisions, outcomes, models that took part. Use it for an "
+            "audit; `list_tasks` is shorter for everything else.",
             arguments=EntriesArguments,
             answer=Entries,
             act=entries,
@@ -104,7 +105,8 @@ def record_tools(conductor: Conductor) -> list[OfferedTool[Any]]:
         OfferedTool(
             name="task_receipt",
             title="Receipt for a task",
-            description="A proof that the decision or outcome of a task stands in the signed record; verifies offline.",
+            description="A proof that the decision or outcome of a task stands in the signed record; verifies offline. "
+            "Use it when the user needs evidence to hand on.",
             arguments=ReceiptArguments,
             answer=Receipt,
             act=receipt,
@@ -112,7 +114,8 @@ def record_tools(conductor: Conductor) -> list[OfferedTool[Any]]:
         OfferedTool(
             name="verify_ledger",
             title="Verify the record",
-            description="Check every byte of the record now: form, order, links, signatures. Reads the whole file.",
+            description="Check every byte of the record now: form, order, links, signatures. Reads the whole file; use it "
+            "when the user asks whether the record can be trusted.",
             arguments=NoArguments,
             answer=Verification,
             act=verify,

@@ -127,7 +127,8 @@ def state_tools(conductor: Conductor, serving: ServingDesk | None) -> list[Offer
             name="ask",
             title="Ask in plain words",
             description="Ask about machines, tasks, queue, temperatures, past decisions, or give an order in plain words. "
-            "Orders are answered with a plan; nothing is executed before its confirm_token comes back.",
+            "Use it to pass on what the user said; where you know what is wanted, the other tools are more exact. Orders "
+            "are answered with a plan; nothing is executed before its confirm_token comes back.",
             arguments=AskArguments,
             answer=Said,
             act=desk.ask,
@@ -138,7 +139,8 @@ def state_tools(conductor: Conductor, serving: ServingDesk | None) -> list[Offer
         OfferedTool(
             name="list_models",
             title="List models",
-            description="The models that take part in decisions and those that serve generation, with their state.",
+            description="The models that take part in decisions and those that serve generation, with their state. Use it "
+            "before `generate_text` to see which categories are served.",
             arguments=NoArguments,
             answer=ModelList,
             act=desk.models,
@@ -146,7 +148,8 @@ def state_tools(conductor: Conductor, serving: ServingDesk | None) -> list[Offer
         OfferedTool(
             name="list_nodes",
             title="List machines",
-            description="The machines of the fleet with devices, latest reading and performance score.",
+            description="The machines of the fleet with devices, latest reading and performance score. Use it for questions "
+            "about hardware, load, free memory and temperature.",
             arguments=ListNodesArguments,
             answer=NodePage,
             act=desk.nodes,
@@ -154,7 +157,8 @@ def state_tools(conductor: Conductor, serving: ServingDesk | None) -> list[Offer
         OfferedTool(
             name="status",
             title="Status",
-            description="Whether everything works, what does not, and how many tasks wait and run.",
+            description="Whether everything works, what does not, and how many tasks wait and run. Use it first when "
+            "something seems wrong.",
             arguments=NoArguments,
             answer=Status,
             act=desk.status,
@@ -215,8 +219,8 @@ class _StateDesk:
         )
 
     async def status(self, _given: NoArguments) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = _part(self._conductor.health(), Status)
-        return found
+        found: dict[str, Any] = _part(self._conductor.health(), Status)
+        return found | {"uptime_s": round(found["uptime_s"], 1)}
 
 
 def _node_view(node: Mapping[str, Any]) -> NodeView:

@@ -1,6 +1,6 @@
 """Tools about tasks: decide, run, look, list, explain, cancel."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from conductor.app.conductor import Conductor
 from conductor.app.tools.confirmation import VALID_S, Confirmations
-from conductor.app.tools.offered import Arguments, OfferedTool
+from conductor.app.tools.offered import Arguments, OfferedTool, Report
 from conductor.app.tools.views import DecisionView, TaskSummary, TaskView, decision_view, summary_of, view_of
 from conductor.domain.errors import Conflict, InvalidInput
 from conductor.domain.task import Submission, Task, TaskId, TaskState
@@ -17,6 +17,8 @@ from conductor.domain.workload import Limits, Workload
 
 #: A call that waits longer than this keeps connections and clients' patience; the task itself may take as long as it likes.
 LONGEST_WAIT_S: Final = 300.0
+#: So often whoever waits for a task is told how it stands.
+_TELL_EVERY_S: Final = 1.0
 
 _Description = Annotated[str, Field(max_length=100_000, description="the work in plain words, a sentence or two")]
 _TaskId = Annotated[
@@ -116,9 +118,15 @@ class Explanation(TypedDict):
     text: str
 
 
-def task_tools(conductor: Conductor, confirmations: Confirmations) -> list[OfferedTool[Any]]:
-    """The tools about tasks."""
-    desk = _TaskDesk(conductor, confirmations)
+def task_tools(
+    conductor: Conductor, confirmations: Confirmations, now_s: Callable[[], float]
+) -> list[OfferedTool[Any]]:
+    """The tools about tasks.
+
+    Args:
+        now_s: monotonic seconds.
+    """
+    desk = _TaskDesk(conductor, confirmations, now_s)
     return [
         OfferedTool(
             name="cancel_task",
@@ -135,7 +143,7 @@ def task_tools(conductor: Conductor, confirmations: Confirmations) -> list[Offer
             name="decide",
             title="Decide where work should run",
             description="Decide device, node, priority, duration and compute units for work described in plain words. "
-            "Nothing runs and nothing is recorded.",
+            "Use it to plan, and before `run_task`. Nothing runs and nothing is recorded.",
             arguments=DecideArguments,
             answer=DecisionView,
             act=desk.decide,
@@ -144,7 +152,7 @@ def task_tools(conductor: Conductor, confirmations: Confirmations) -> list[Offer
             name="explain_decision",
             title="Explain a decision",
             description="The full reasons behind the decision about a task: what was read, what past tasks say, how the "
-            "nodes compare, and what came of it.",
+            "nodes compare, and what came of it. Use it when somebody asks why a task ran where it did.",
             arguments=OneTask,
             answer=Explanation,
             act=desk.explain,
@@ -153,7 +161,8 @@ def task_tools(conductor: Conductor, confirmations: Confirmations) -> list[Offer
         OfferedTool(
             name="get_task",
             title="Look at a task",
-            description="One task as it stands now: state, decision, result, the end of its output, why it waits.",
+            description="One task as it stands now: state, decision, result, the end of its output, why it waits. Use it "
+            "after `run_task` until `settled` is true.",
             arguments=OneTask,
             answer=TaskView,
             act=desk.get,
@@ -161,7 +170,8 @@ def task_tools(conductor: Conductor, confirmations: Confirmations) -> list[Offer
         OfferedTool(
             name="list_tasks",
             title="List tasks",
-            description="Tasks, newest first, in pages. Filter by state or by part of the description.",
+            description="Tasks, newest first, in pages. Use it to find a task's id, or what failed; filter by state or by "
+            "part of the description.",
             arguments=ListArguments,
             answer=TaskPage,
             act=desk.list,
@@ -170,10 +180,12 @@ def task_tools(conductor: Conductor, confirmations: Confirmations) -> list[Offer
             name="run_task",
             title="Run a command as a task",
             description="Run a program on the best machine, confined to a slice of it, and record it. Use `decide` first to "
-            "see where it would run. With wait_s the answer holds the result if it ends in time; else ask `get_task`.",
+            "see where it would run. With wait_s the answer holds the result if it ends in time; else ask `get_task`. An "
+            "accepted task goes on when this call is given up; `cancel_task` ends it.",
             arguments=RunArguments,
             answer=TaskView,
             act=desk.run,
+            reports=True,
             reads_only=False,
             destroys=True,
             repeatable=False,
@@ -185,15 +197,16 @@ def task_tools(conductor: Conductor, confirmations: Confirmations) -> list[Offer
 class _TaskDesk:
     """What these tools do."""
 
-    def __init__(self, conductor: Conductor, confirmations: Confirmations) -> None:
+    def __init__(self, conductor: Conductor, confirmations: Confirmations, now_s: Callable[[], float]) -> None:
         self._conductor = conductor
         self._confirmations = confirmations
+        self._now_s = now_s
 
     async def decide(self, given: DecideArguments) -> Mapping[str, Any]:
         submission = Submission(description=given.description, metadata=_metadata(given))
         return decision_view(await self._conductor.tasks.preview(submission))
 
-    async def run(self, given: RunArguments) -> Mapping[str, Any]:
+    async def run(self, given: RunArguments, report: Report) -> Mapping[str, Any]:
         asked = {name: value for name, value in given.limits.model_dump().items() if value is not None}
         limits: Limits = replace(self._conductor.default_limits(), **asked)
         workload = Workload(kind="command", spec={"command": list(given.command)}, limits=limits)
@@ -205,12 +218,28 @@ class _TaskDesk:
             idempotency_key=given.idempotency_key,
         )
         task = await self._conductor.tasks.submit(submission)
-        if given.wait_s > 0:
+        return self._view(await self._awaited(task, given.wait_s, report))
+
+    async def _awaited(self, task: Task, wait_s: float, report: Report) -> Task:
+        """The task when it is settled, or as it stands after `wait_s`; how it stands is told meanwhile."""
+        tasks, told = self._conductor.tasks, ""
+        until_s = self._now_s() + wait_s
+        while (rest_s := until_s - self._now_s()) > 0:
+            standing = self._standing(task)
+            report(round(wait_s - rest_s, 3), f"{task.task_id} {standing}", detail=standing == told)
+            told = standing
             try:
-                task = await self._conductor.tasks.wait(task.task_id, timeout_s=given.wait_s)
+                return await tasks.wait(task.task_id, timeout_s=min(rest_s, _TELL_EVERY_S))
             except TimeoutError:
-                task = await self._conductor.tasks.get(task.task_id)
-        return self._view(task)
+                task = await tasks.get(task.task_id)
+        return task
+
+    def _standing(self, task: Task) -> str:
+        """How a task stands, in a few words."""
+        if task.state is TaskState.RUNNING:
+            return f"is running on {task.node_id}"
+        pending = self._conductor.tasks.pending_because(task)
+        return f"is {task.state.value}" if pending is None else f"is {task.state.value}: {pending.sentence}"
 
     async def get(self, given: OneTask) -> Mapping[str, Any]:
         return self._view(await self._task(given.task_id))
@@ -235,7 +264,7 @@ class _TaskDesk:
     async def cancel(self, given: CancelArguments) -> Mapping[str, Any]:
         task = await self._task(given.task_id)
         if task.is_settled:
-            raise Conflict(f"task {task.task_id} is {task.state} already and cannot be cancelled", field="task_id")
+            raise Conflict(f"task {task.task_id} has ended ({task.state}) and cannot be cancelled", field="task_id")
         if given.confirm_token is None:
             token = self._confirmations.issue("cancel_task", task.task_id)
             return Cancellation(done=False, task=summary_of(task), confirm_token=token, expires_in_s=float(VALID_S))

@@ -123,7 +123,7 @@ def decision_view(decision: Decision) -> DecisionView:
         available_device=decision.available_device.value,
         kind=decision.task_kind.value,
         priority=decision.priority,
-        confidence=decision.confidence,
+        confidence=_rounded(decision.confidence),
         duration_s=_estimate(decision.duration_s),
         compute_units=_estimate(decision.compute_units),
         nodes=[ChosenNode(node_id=node.node_id, score=node.score, remark=node.remark) for node in decision.nodes],
@@ -150,7 +150,12 @@ def _outcome_view(outcome: Outcome) -> OutcomeView:
 
 
 def _estimate(estimate: Estimate) -> EstimateView:
-    return EstimateView(value=estimate.value, low=estimate.low, high=estimate.high)
+    return EstimateView(value=_rounded(estimate.value), low=_rounded(estimate.low), high=_rounded(estimate.high))
+
+
+def _rounded(value: float) -> float:
+    """To four significant digits: an estimate knows no more, and each digit costs."""
+    return float(f"{value:.4g}")
 
 
 def _command(spec: Mapping[str, Any]) -> list[str]:

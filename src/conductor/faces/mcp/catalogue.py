@@ -7,12 +7,14 @@ the protocol itself (no such tool) is an error of the protocol. Every call ends:
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from conductor import __version__
 from conductor.app.conductor import Conductor
 from conductor.app.tool_list import OfferedTool, ServingDesk, ToolList, offered_tools
+from conductor.app.tools.changes import TaskChanges
+from conductor.app.tools.offered import Report, unheard
 from conductor.domain.errors import ConductorError, NotFound
 from conductor.faces.mcp.prompts import PROMPTS
 from conductor.faces.mcp.protocol import UnknownResource
@@ -24,8 +26,9 @@ _LONGEST_S: Final = 600.0
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _INSTRUCTIONS: Final = (
     "Conductor runs work on the machines of a small team and keeps a signed record of it. Ask `decide` where work would run "
-    "before `run_task`; `get_task` tells how it stands; `ask` answers questions in words. What ends or executes something "
-    "should be agreed with the user first: `cancel_task` and `ask` show what they would do and return a confirm_token."
+    "before `run_task`; `get_task` tells how it stands; `ask` answers questions in words. `generate_text` and the tools "
+    "named generate_… have a language model of the installation write. What ends or executes something should be agreed "
+    "with the user first: `cancel_task` and `ask` show what they would do and return a confirm_token."
 )
 
 Document = Mapping[str, Any]
@@ -34,8 +37,9 @@ Document = Mapping[str, Any]
 class ConductorCatalogue:
     """The catalogue of one installation; see `protocol.Catalogue`."""
 
-    def __init__(self, tools: ToolList) -> None:
+    def __init__(self, tools: ToolList, changes: TaskChanges) -> None:
         self._tools = tools
+        self._changes = changes
         self._resources = Resources(tools)
         self._prompts = {prompt.name: prompt for prompt in PROMPTS}
 
@@ -53,15 +57,15 @@ class ConductorCatalogue:
         """Every tool, by name."""
         return [_document(tool) for tool in self._tools]
 
-    async def call(self, name: str, arguments: Document) -> Document:
-        """The result of a tool."""
+    async def call(self, name: str, arguments: Document, report: Report = unheard) -> Document:
+        """The result of a tool; `report` is told how far it has come."""
         try:
             tool = self._tools.find(name)
         except NotFound as unknown:
-            raise RpcError(INVALID_PARAMS, f"Unknown tool: {name[:200]}", problem_of(unknown)) from None
+            raise RpcError(INVALID_PARAMS, f"Unknown tool: {unknown.message}", problem_of(unknown)) from None
         try:
             async with asyncio.timeout(_LONGEST_S):
-                found = await tool.call(arguments)
+                found = await tool.call(arguments, report)
         except ConductorError as error:
             return _failure(error)
         except TimeoutError:
@@ -100,6 +104,13 @@ class ConductorCatalogue:
         """The contents of a resource."""
         return await self._resources.read(uri)
 
+    async def follow(
+        self, uris: Sequence[str], begun: Callable[[Collection[str]], None], changed: Callable[[str], None]
+    ) -> None:
+        """Follow what is told about tasks; nothing else here says when it changes."""
+        wanted = {uri: task_id for uri in uris if (task_id := Resources.task_of(uri)) is not None}
+        await self._changes.follow(wanted, begun, changed)
+
     async def complete(self, ref: Document, argument: str, begun: str) -> Sequence[str]:
         """Ids of tasks where one is asked for; nothing for other arguments."""
         match ref:
@@ -115,7 +126,7 @@ class ConductorCatalogue:
 def catalogue_of(conductor: Conductor, serving: ServingDesk | None = None) -> ConductorCatalogue:
     """The catalogue of an opened installation."""
     tools = offered_tools(conductor, secret=secrets.token_bytes(32), now_s=time.monotonic, serving=serving)
-    return ConductorCatalogue(tools)
+    return ConductorCatalogue(tools, TaskChanges(conductor.tasks))
 
 
 def _document(tool: OfferedTool[Any]) -> Document:
@@ -141,7 +152,10 @@ def _success(tool: OfferedTool[Any], found: Document) -> Document:
     text = str(found[tool.spoken]) if tool.spoken else write(found).decode()
     if len(text) > _MOST_BYTES:
         return _failure(ConductorError(f"the answer of {tool.name} has {len(text):,} characters; ask for less of it"))
-    return {"content": [{"type": "text", "text": text}], "structuredContent": found, "isError": False}
+    content = [{"type": "text", "text": text}]
+    if tool.remarks and found[tool.remarks]:
+        content.append({"type": "text", "text": "\n".join(f"Note: {remark}" for remark in found[tool.remarks])})
+    return {"content": content, "structuredContent": found, "isError": False}
 
 
 def _failure(error: ConductorError) -> Document:

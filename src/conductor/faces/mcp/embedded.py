@@ -1,7 +1,7 @@
 """MCP inside one's own program: an installation that is opened once and answers messages given as JSON text."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,7 +24,7 @@ class ConductorServer:
         data_dir: its folder; the user's own by default.
         settings: values by dotted name that win over every other source.
         environ: environment variables to read settings from; none by default.
-        serving: what generates text, if anything does.
+        serving: what generates text; by default the models of the installation's `SETTINGS.md`.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class ConductorServer:
         self._serving = serving
         self._opened = contextlib.AsyncExitStack()
         self._dispatcher: Dispatcher | None = None
+        self._level: str | None = None
 
     async def initialize(self) -> None:
         """Open the installation; once more does nothing. Call it, `handle_mcp_request` and `close` in one event loop.
@@ -51,12 +52,19 @@ class ConductorServer:
         if self._dispatcher is None:
             opening = Conductor.open(self._data_dir, settings=self._settings, environ=self._environ)
             conductor = await self._opened.enter_async_context(opening)
-            self._dispatcher = Dispatcher(catalogue_of(conductor, self._serving))
+            self._dispatcher = Dispatcher(catalogue_of(conductor, self._serving or conductor.serving))
 
-    async def handle_mcp_request(self, request: str | bytes) -> str | None:
+    async def handle_mcp_request(
+        self, request: str | bytes, *, hear: Callable[[str], None] | None = None
+    ) -> str | None:
         """The answer to a message, both as JSON text; None for notifications.
 
-        Requests of any revision are taken, `jsonrpc` may be left out, and no handshake is needed before.
+        Requests of any revision are taken, `jsonrpc` may be left out, and no handshake is needed before. To end a request
+        that takes too long, cancel the task that awaits it.
+
+        Args:
+            hear: given the notifications that a request asks for (progress, log messages) while it is under way, as JSON
+                text; returns at once.
 
         Raises:
             Conflict: `initialize` was not awaited.
@@ -69,7 +77,10 @@ class ConductorServer:
             return write(error.answer(None)).decode()
         if isinstance(message, dict):
             message.setdefault("jsonrpc", "2.0")
-        answer = await self._dispatcher.answer(message)
+        tell = None if hear is None else lambda notice: hear(write(notice).decode())
+        answer = await self._dispatcher.answer(message, tell=tell, level=self._level)
+        if answer is not None and "result" in answer and message["method"] == "logging/setLevel":
+            self._level = message["params"]["level"]
         return None if answer is None else write(answer).decode()
 
     async def close(self) -> None:

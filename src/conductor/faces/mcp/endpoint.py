@@ -1,38 +1,50 @@
-"""MCP over HTTP: one address that takes POST, as an ASGI application without any state of its own.
+"""MCP over HTTP: one address that takes POST, as an ASGI application.
 
-It stands behind whatever checks key, Host and Origin. Each request is answered with one JSON document; nothing is streamed,
-no session is begun, `Mcp-Session-Id` is ignored. When the client goes away, what it asked for is cancelled: nobody could
+It stands behind whatever checks key, Host and Origin. A request is answered with one JSON document or, where the client
+wants to hear of it meanwhile, with an event stream (`replies`). Nothing has to be begun or ended; what is remembered of
+clients of the handshake era is in `sessions`, and `Mcp-Session-Id` of others is ignored.
+
+When the client goes away, what it asked for is cancelled, in both eras: no stream can be taken up again, so nobody could
 fetch the answer any more.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any, Final
 
 from conductor.app.conductor import Conductor
 from conductor.app.tool_list import ServingDesk
 from conductor.faces.mcp.catalogue import catalogue_of
-from conductor.faces.mcp.headers import era_of_headers
+from conductor.faces.mcp.headers import SESSION, era_of_headers
+from conductor.faces.mcp.notices import Mailbox
 from conductor.faces.mcp.protocol import Catalogue, Dispatcher
+from conductor.faces.mcp.replies import QUIET_S, STALLED_S, ClientStalled, Receive, Reply, Send, send_whole
 from conductor.faces.mcp.revision import Era
 from conductor.faces.mcp.rpc import INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, RpcError, id_of, read, write
+from conductor.faces.mcp.sessions import Sessions
 
 #: As much as the server takes elsewhere; a gate before this one may take less.
 _MOST_BODY_BYTES: Final = 8 * 1024 * 1024
 #: What proxies write into their logs for it.
 _CLIENT_LEFT: Final = 499
+_LONGEST_SESSION: Final = 128
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[str, str]]
 
 
 class McpEndpoint:
-    """The application for the path `/mcp`."""
+    """The application for the path `/mcp`.
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    Args:
+        quiet_s: a silence of this length is broken, where the client takes a stream.
+        stalled_s: a client that does not read a piece of its stream for so long is given up.
+    """
+
+    def __init__(self, catalogue: Catalogue, *, quiet_s: float = QUIET_S, stalled_s: float = STALLED_S) -> None:
+        self._quiet_s, self._stalled_s = quiet_s, stalled_s
         self._dispatcher = Dispatcher(catalogue)
+        self._sessions = Sessions()
 
     @classmethod
     def of(cls, conductor: Conductor, serving: ServingDesk | None = None) -> "McpEndpoint":
@@ -44,7 +56,7 @@ class McpEndpoint:
         assert scope["type"] == "http"
         headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
         if scope["method"] != "POST":
-            await _send(send, 405, b"", [(b"allow", b"POST")])
+            await send_whole(send, 405, b"", [(b"allow", b"POST")])
         elif not _accepts_json(headers):
             await _refuse(send, 406, "Not acceptable: the answer is application/json; name it in Accept")
         elif not _is_json(headers):
@@ -52,7 +64,7 @@ class McpEndpoint:
         else:
             await self._answer(headers, receive, send)
 
-    async def _answer(self, headers: list[tuple[str, str]], receive: Receive, send: Send) -> None:
+    async def _answer(self, headers: Headers, receive: Receive, send: Send) -> None:
         body = await _body(receive)
         if body is None:
             await _refuse(send, 413, f"Too large: a message may have {_MOST_BODY_BYTES:,} bytes")
@@ -62,23 +74,80 @@ class McpEndpoint:
             message = read(body)
             era = era_of_headers(headers, message)
         except RpcError as error:
-            await _send(send, 400, write(error.answer(id_of(message))))
+            await send_whole(send, 400, write(error.answer(id_of(message))))
             return
-        asking = asyncio.ensure_future(self._dispatcher.answer(message, era))
-        leaving = asyncio.ensure_future(_disconnect(receive))
+        reply = Reply(send, streams=_accepts(headers, "text/event-stream"), stalled_s=self._stalled_s)
+        with contextlib.suppress(ClientStalled):  # nothing more can be said; returning breaks the connection
+            await self._reply(message, era, _session(headers) if era is Era.HANDSHAKE else "", receive, reply)
+
+    async def _reply(self, message: Any, era: Era, session: str, receive: Receive, reply: Reply) -> None:
+        """Answer a message, with what is told before the answer."""
+        mailbox = Mailbox()
+        asking = asyncio.ensure_future(
+            self._dispatcher.answer(
+                message, era, tell=mailbox.put if reply.streams else None, level=self._sessions.level(session)
+            )
+        )
+        request_id = id_of(message)
+        if session and request_id is not None:
+            self._sessions.follow(session, request_id, asking)
         try:
-            await asyncio.wait([asking, leaving], return_when=asyncio.FIRST_COMPLETED)
-            if asking.done():
-                answer = asking.result()
-                status = 202 if answer is None else _status(answer, era)
-                await _send(send, status, b"" if answer is None else write(answer))
-            else:  # read by nobody but the log around us
-                await _send(send, _CLIENT_LEFT, b"")
+            await asyncio.sleep(0)  # most are done then, and nobody has to watch over them
+            stays = asking.done() or await self._watched(asking, mailbox, receive, reply)
+            while notice := mailbox.take():
+                await reply.notice(notice)
+            if not stays:  # read by nobody but the log around us
+                await reply.finish(None, status=_CLIENT_LEFT)
+            elif asking.cancelled():  # by the client, which is owed no answer then
+                await reply.finish(None, status=202)
+            else:
+                await self._finish(message, era, session, asking.result(), reply)
         finally:
-            for each in (asking, leaving):
-                each.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([asking, leaving])
+            await _ended(asking)
+
+    async def _watched(self, asking: "asyncio.Future[Any]", mailbox: Mailbox, receive: Receive, reply: Reply) -> bool:
+        """Carry notices until a request is done; False if the client goes away first."""
+        leaving = asyncio.ensure_future(_disconnect(receive))
+        for each in (asking, leaving):
+            each.add_done_callback(mailbox.stir)
+        try:
+            while not (asking.done() or leaving.done()):
+                if not await mailbox.wait(self._quiet_s):
+                    await reply.keep_alive()
+                while notice := mailbox.take():
+                    await reply.notice(notice)
+            return asking.done()
+        finally:
+            await _ended(leaving)
+
+    async def _finish(self, message: Any, era: Era, session: str, answer: dict[str, Any] | None, reply: Reply) -> None:
+        """Send the answer, and remember what the message changes for later ones."""
+        if answer is None:
+            self._heed(message, session)
+            await reply.finish(None, status=202)
+            return
+        named: list[tuple[bytes, bytes]] = []
+        if era is Era.HANDSHAKE and "result" in answer:
+            if message["method"] == "initialize":
+                named = [(SESSION.encode(), Sessions.new_name().encode())]
+            elif message["method"] == "logging/setLevel" and session:
+                self._sessions.set_level(session, message["params"]["level"])
+        await reply.finish(answer, status=_status(answer, era), headers=named)
+
+    def _heed(self, message: Any, session: str) -> None:
+        """Do what a notification asks for."""
+        if session and isinstance(message, dict) and message.get("method") == "notifications/cancelled":
+            params = message.get("params")
+            wanted = id_of({"id": params.get("requestId")}) if isinstance(params, dict) else None
+            if wanted is not None:
+                self._sessions.cancel(session, wanted)
+
+
+async def _ended(task: "asyncio.Future[Any]") -> None:
+    """Have it ended, now."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def _status(answer: dict[str, Any], era: Era) -> int:
@@ -114,25 +183,28 @@ async def _disconnect(receive: Receive) -> None:
         pass
 
 
-def _accepts_json(headers: Iterable[tuple[str, str]]) -> bool:
-    """Whether the client takes JSON. A client should name event streams too; we never send one, and do not insist."""
+def _accepts_json(headers: Headers) -> bool:
+    """Whether the client takes JSON. It should name event streams too; it is sent none then, and that is not insisted on."""
+    return not any(name == "accept" for name, _ in headers) or _accepts(
+        headers, "application/json", "application/*", "*/*"
+    )
+
+
+def _accepts(headers: Headers, *kinds: str) -> bool:
     accepted = [value for name, value in headers if name == "accept"]
-    types = [part.split(";")[0].strip().lower() for value in accepted for part in value.split(",")]
-    return not accepted or any(kind in ("application/json", "application/*", "*/*") for kind in types)
+    return any(part.split(";")[0].strip().lower() in kinds for value in accepted for part in value.split(","))
 
 
-def _is_json(headers: Iterable[tuple[str, str]]) -> bool:
+def _session(headers: Headers) -> str:
+    """The name of the client's session; empty without one, or where it can be none of ours."""
+    found = [value for name, value in headers if name == SESSION]
+    return found[0] if len(found) == 1 and len(found[0]) <= _LONGEST_SESSION else ""
+
+
+def _is_json(headers: Headers) -> bool:
     found = [value for name, value in headers if name == "content-type"]
     return len(found) == 1 and found[0].split(";")[0].strip().lower() == "application/json"
 
 
 async def _refuse(send: Send, status: int, message: str) -> None:
-    await _send(send, status, write(RpcError(INVALID_REQUEST, message).answer(None)))
-
-
-async def _send(send: Send, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
-    found = [*headers, (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store")]
-    if body:
-        found.append((b"content-type", b"application/json"))
-    await send({"type": "http.response.start", "status": status, "headers": found})
-    await send({"type": "http.response.body", "body": body})
+    await send_whole(send, status, write(RpcError(INVALID_REQUEST, message).answer(None)))

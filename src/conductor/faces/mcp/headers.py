@@ -16,6 +16,8 @@ from conductor.faces.mcp.rpc import HEADER_MISMATCH, RpcError
 VERSION: Final = "mcp-protocol-version"
 METHOD: Final = "mcp-method"
 NAME: Final = "mcp-name"
+#: Of the handshake era.
+SESSION: Final = "mcp-session-id"
 
 #: The parameter that `Mcp-Name` repeats.
 _NAMED_BY: Final[Mapping[str, str]] = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}

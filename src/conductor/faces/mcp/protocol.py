@@ -3,17 +3,20 @@
 Pure but for what the catalogue does: it knows no transport. A catalogue offers tools, resources and prompts as plain
 documents; here requests are checked, dispatched and answered in the form of the era that the client speaks.
 
-Covered: server/discover, initialize, ping, tools, resources, prompts, completion; cursors; both eras. Not covered, and not
-claimed among the capabilities: notifications from the server (subscriptions/listen, progress, logging), requests to the
-client (sampling, elicitation, roots), batches.
+Covered: server/discover, initialize, ping, tools, resources, prompts, completion; cursors; progress and log messages of
+calls under way; subscriptions (stateless era); both eras. Not covered, and not claimed among the capabilities:
+`resources/subscribe` (handshake era), requests to the client (sampling, elicitation, roots), batches.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 import structlog
 
+from conductor.app.tools.offered import Report
 from conductor.domain.errors import ConductorError
+from conductor.faces.mcp.notices import Tell, level_of, report_to
 from conductor.faces.mcp.paging import STABLE_MS, cursor_of, kept, page_of, place_of
 from conductor.faces.mcp.revision import SERVER_KEY, SUPPORTED, Era, agreed, check_envelope, era_of
 from conductor.faces.mcp.rpc import (
@@ -22,14 +25,24 @@ from conductor.faces.mcp.rpc import (
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
     RESOURCE_NOT_FOUND,
+    Id,
     RpcError,
     id_of,
     read,
     write,
 )
+from conductor.faces.mcp.subscriptions import listen
 
 _MOST_COMPLETIONS: Final = 100
-_CAPABILITIES: Final[Mapping[str, Any]] = {"tools": {}, "resources": {}, "prompts": {}, "completions": {}}
+_CAPABILITIES: Final[Mapping[str, Any]] = {
+    "tools": {},
+    "resources": {},
+    "prompts": {},
+    "completions": {},
+    "logging": {},
+}
+#: Before, subscriptions would need a stream that stands for a session, which is not served.
+_STATELESS_CAPABILITIES: Final = {**_CAPABILITIES, "resources": {"subscribe": True}}
 
 Document = Mapping[str, Any]
 log = structlog.get_logger(__name__)
@@ -56,8 +69,12 @@ class Catalogue(Protocol):
         """Every tool."""
         ...
 
-    async def call(self, name: str, arguments: Document) -> Document:
-        """The result of a tool; its failure is a result too (`isError`). An unknown tool raises `RpcError`."""
+    async def call(self, name: str, arguments: Document, report: Report) -> Document:
+        """The result of a tool; its failure is a result too (`isError`). An unknown tool raises `RpcError`.
+
+        Args:
+            report: told how far it has come.
+        """
         ...
 
     def prompts(self) -> Sequence[Document]:
@@ -80,6 +97,12 @@ class Catalogue(Protocol):
         """The contents of a resource, and for how many milliseconds they may be kept; raises `UnknownResource`."""
         ...
 
+    async def follow(
+        self, uris: Sequence[str], begun: Callable[[Collection[str]], None], changed: Callable[[str], None]
+    ) -> None:
+        """Follow resources until none of them can change any more; see `subscriptions.Follow`."""
+        ...
+
     async def complete(self, ref: Document, argument: str, begun: str) -> Sequence[str]:
         """Values that an argument which begins so may have."""
         ...
@@ -92,7 +115,6 @@ class Dispatcher:
         self._catalogue = catalogue
         both = {
             "tools/list": self._tools,
-            "tools/call": self._call,
             "resources/list": self._resources,
             "resources/templates/list": self._templates,
             "resources/read": self._read,
@@ -102,7 +124,7 @@ class Dispatcher:
         }
         self._methods: Mapping[Era, Mapping[str, Callable[[Document], Awaitable[dict[str, Any]]]]] = {
             Era.STATELESS: both | {"server/discover": self._discover},
-            Era.HANDSHAKE: both | {"initialize": self._initialize, "ping": self._ping},
+            Era.HANDSHAKE: both | {"initialize": self._initialize, "ping": self._ping, "logging/setLevel": self._level},
         }
 
     async def answer_text(self, text: str | bytes) -> bytes | None:
@@ -114,19 +136,27 @@ class Dispatcher:
         answer = await self.answer(message)
         return None if answer is None else write(answer)
 
-    async def answer(self, message: Any, era: Era | None = None) -> dict[str, Any] | None:
+    async def answer(
+        self, message: Any, era: Era | None = None, *, tell: Tell | None = None, level: str | None = None
+    ) -> dict[str, Any] | None:
         """The answer to a message; None for notifications and for answers.
 
         Args:
             message: any JSON value.
             era: where the transport knows it; else it is read from the message.
+            tell: carries notifications about the request to the client; None where there is no way to.
+            level: of log messages, set earlier by a client of the handshake era.
         """
         request_id = id_of(message)
         try:
             method, params = _request(message)
             if "id" not in message:
                 return None  # a notification: none of them means anything to a server that keeps nothing
-            return {"jsonrpc": "2.0", "id": request_id, "result": await self._result(method, params, era)}
+            return {
+                "jsonrpc": "2.0",
+                "id": request_id,
+                "result": await self._result(request_id, method, params, era, tell, level),
+            }
         except _Owed:
             return None
         except RpcError as error:
@@ -139,12 +169,24 @@ class Dispatcher:
                 INTERNAL_ERROR, "Internal error: the server met an error of its own; its log has the details"
             ).answer(request_id)
 
-    async def _result(self, method: str, params: Document, era: Era | None) -> dict[str, Any]:
+    async def _result(
+        self,
+        request_id: Id | None,
+        method: str,
+        params: Document,
+        era: Era | None,
+        tell: Tell | None,
+        level: str | None,
+    ) -> dict[str, Any]:
         era = era or era_of(method, params)
         if era is Era.STATELESS:
             check_envelope(params)
         act = self._methods[era].get(method)
-        if act is None:
+        if method == "tools/call":
+            act = partial(self._call, report=report_to(tell, params, level if era is Era.HANDSHAKE else None))
+        elif method == "subscriptions/listen" and era is Era.STATELESS:
+            act = partial(listen, request_id=request_id, tell=tell, follow=self._catalogue.follow)
+        elif act is None:
             raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method[:100]}", {"method": method[:100]})
         try:
             result = await act(params)
@@ -153,12 +195,13 @@ class Dispatcher:
             raise RpcError(code, f"Resource not found: {unknown}", {"uri": str(unknown)}) from None
         if era is Era.HANDSHAKE:
             return {name: value for name, value in result.items() if name not in ("ttlMs", "cacheScope")}
-        return {"resultType": "complete", **result, "_meta": {SERVER_KEY: self._catalogue.info}}
+        meta = {**result.get("_meta", {}), SERVER_KEY: self._catalogue.info}
+        return {"resultType": "complete", **result, "_meta": meta}
 
     async def _discover(self, _params: Document) -> dict[str, Any]:
         return {
             "supportedVersions": list(SUPPORTED),
-            "capabilities": _CAPABILITIES,
+            "capabilities": _STATELESS_CAPABILITIES,
             "instructions": self._catalogue.instructions,
             **kept(STABLE_MS),
         }
@@ -179,11 +222,15 @@ class Dispatcher:
     async def _tools(self, params: Document) -> dict[str, Any]:
         return page_of("tools", self._catalogue.tools(), params, "name")
 
-    async def _call(self, params: Document) -> dict[str, Any]:
+    async def _level(self, params: Document) -> dict[str, Any]:
+        level_of(params.get("level"))  # the transport remembers it: nothing is kept here
+        return {}
+
+    async def _call(self, params: Document, report: Report) -> dict[str, Any]:
         name, arguments = _text(params, "name"), params.get("arguments")
         if arguments is not None and not isinstance(arguments, dict):
             raise RpcError(INVALID_PARAMS, "Invalid params: arguments must be an object")
-        return dict(await self._catalogue.call(name, arguments or {}))
+        return dict(await self._catalogue.call(name, arguments or {}, report))
 
     async def _resources(self, params: Document) -> dict[str, Any]:
         cursor = params.get("cursor")

@@ -8,7 +8,6 @@ A server that ends meanwhile is replaced by whichever there is then.
 import asyncio
 import contextlib
 import http.client
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -17,11 +16,14 @@ from urllib.parse import urlsplit
 
 from conductor.app.installation import Installation
 from conductor.domain.errors import ConductorError
-from conductor.faces.mcp.headers import headers_for
+from conductor.faces.mcp.exchange import Answered, Hear, post
+from conductor.faces.mcp.headers import SESSION, headers_for
 from conductor.faces.mcp.rpc import INTERNAL_ERROR, RpcError, read
 
 _READY_WITHIN_S: Final = 60.0
 _ANSWER_WITHIN_S: Final = 900.0
+#: What has no answer before its client ends it.
+_STAYS_OPEN: Final = "subscriptions/listen"
 _ENDED_WITHIN_S: Final = 60.0
 _ASK_AGAIN_S: Final = 0.1
 _SERVER: Final = (sys.executable, "-m", "conductor.faces.http")
@@ -39,20 +41,25 @@ class Relay:
         self._program = program
         self._own: asyncio.subprocess.Process | None = None
         self._url = ""
+        self._session = ""
         self._finding = asyncio.Lock()
 
-    async def answer(self, message: Any, raw: bytes) -> bytes | None:
-        """The server's answer to a message; see `stdio.Answerer`.
+    async def answer(self, message: Any, raw: bytes, hear: Hear) -> bytes | None:
+        """The server's answer to a message; `hear` is given what comes before it. See `stdio.Answerer`.
 
         Raises:
             RpcError: there is no server and none can be started, or it does not answer as one.
         """
-        headers = headers_for(message)
+        headers = self._headers(message)
         for attempt in (1, 2):
             url = await self._find()
             try:
-                async with asyncio.timeout(_ANSWER_WITHIN_S):
-                    return _checked(*await _post(url, self._installation.read_key(), headers, raw))
+                async with asyncio.timeout(None if _method(message) == _STAYS_OPEN else _ANSWER_WITHIN_S):
+                    key = self._installation.read_key()
+                    known = {} if key is None else {"Authorization": f"Bearer {key}"}
+                    answered = await post(f"{url}/mcp", headers | known, raw, hear)
+                self._session = answered.session or self._session
+                return _checked(answered)
             except ConnectionRefusedError:  # it has ended since: nothing was done there, and asking another is safe
                 self._url = ""
                 if attempt == 2:
@@ -66,6 +73,13 @@ class Relay:
                     f"the server at {url} ended the connection; accepted tasks are kept, and go on at its next start",
                 ) from None
         raise AssertionError("unreachable: the second attempt returns or raises")
+
+    def _headers(self, message: Any) -> dict[str, str]:
+        """The headers that belong to a message; in the handshake era, the session that this process speaks for."""
+        found = headers_for(message)
+        if self._session and not found and _method(message) != "initialize":
+            return {SESSION: self._session}
+        return found
 
     async def close(self) -> None:
         """End the own server, if there is one."""
@@ -155,43 +169,24 @@ async def _listens(url: str) -> bool:
     return True
 
 
-async def _post(url: str, key: str | None, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
-    """Status and body of one POST, on a connection of its own; cancelling closes it, which cancels the work there."""
-    address = urlsplit(url)
-    fields = {
-        "Host": address.netloc,
-        "Connection": "close",
-        "Accept": "application/json, text/event-stream",
-        "Content-Type": "application/json",
-        "Content-Length": str(len(body)),
-        **({} if key is None else {"Authorization": f"Bearer {key}"}),
-        **headers,
-    }
-    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-    reader, writer = await asyncio.open_connection(address.hostname, address.port)
-    try:
-        writer.write(f"POST /mcp HTTP/1.1\r\n{head}\r\n".encode() + body)
-        await writer.drain()
-        answered = await reader.readuntil(b"\r\n\r\n")
-        status_line, _, rest = answered.partition(b"\r\n")
-        length = http.client.parse_headers(io.BytesIO(rest)).get("Content-Length", "0")
-        return int(status_line.split()[1]), await reader.readexactly(int(length))
-    except (asyncio.LimitOverrunError, ValueError, IndexError) as garbage:
-        raise http.client.HTTPException(str(garbage)) from garbage
-    finally:
-        writer.close()
+def _method(message: Any) -> object:
+    return message.get("method") if isinstance(message, dict) else None
 
 
-def _checked(status: int, body: bytes) -> bytes | None:
+def _checked(answered: Answered) -> bytes | None:
     """The server's message as one line; what is none is told as an error."""
+    status, body = answered.status, answered.body
     if status == 202:
         return None
     try:
         found = read(body)
     except RpcError:
         found = None
-    if isinstance(found, dict) and "jsonrpc" in found and b"\n" not in body:
-        return body
+    if isinstance(found, dict) and "jsonrpc" in found:
+        if "id" in found and b"\n" not in body:
+            return body
+        error = found.get("error", {})  # one that answers no request in particular, as a gate's: it answers this one
+        raise RpcError(error.get("code", INTERNAL_ERROR), str(error.get("message", "")), error.get("data"))
     said = found.get("detail") if isinstance(found, dict) else None
     if status == 404:
         said = "this server offers no MCP; start a newer one"

@@ -151,6 +151,15 @@ class Resources:
         return any(kind.uri == uri and kind.arguments is _task for kind in _BY_ID)
 
     @staticmethod
+    def task_of(uri: str) -> str | None:
+        """The id of the task that an address tells of; None for other addresses."""
+        for kind in _BY_ID:
+            part = kind.match(uri)
+            if part is not None:
+                return part if kind.arguments is _task else None
+        return None
+
+    @staticmethod
     def is_template(uri: str) -> bool:
         """Whether this is one of the templates."""
         return any(kind.uri == uri for kind in _BY_ID)

@@ -20,8 +20,9 @@ _MOST_AT_ONCE: Final = 64
 #: What was asked before the input ended is still answered, for so long.
 _DRAIN_S: Final = 30.0
 
-#: Answers a message, which is handed in as data and as it came; None where it is owed no answer.
-Answerer = Callable[[Any, bytes], Awaitable[bytes | None]]
+#: Answers a message, which is handed in as data and as it came; None where it is owed no answer. What is to be told before
+#: the answer goes through the function.
+Answerer = Callable[[Any, bytes, Callable[[bytes], Awaitable[None]]], Awaitable[bytes | None]]
 
 
 class StdioServer:
@@ -77,7 +78,7 @@ class StdioServer:
 
     async def _answer(self, request_id: Id | None, message: Any, line: bytes) -> None:
         try:
-            answer = await self._answerer(message, line)
+            answer = await self._answerer(message, line, self._out.write)
         except RpcError as error:
             answer = write(error.answer(request_id))
         if answer is not None:
