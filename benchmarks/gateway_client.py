@@ -19,6 +19,11 @@ WARM_UP: Final = 30
 PATH: Final = "/v1/chat/completions"
 
 
+def warm_ups(connections: int) -> int:
+    """Requests on all connections together that come before those that are measured."""
+    return max(1, WARM_UP // connections) * connections
+
+
 def request(key: str, *, stream: bool) -> bytes:
     """The bytes of one request."""
     message = {"role": "user", "content": "Say something that does not matter, in about fifteen words, please. " * 3}
@@ -65,7 +70,7 @@ async def main(port: int, key: str, connections: int, requests: int, *, stream: 
 
     async def one() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
-        for _ in range(max(1, WARM_UP // connections)):
+        for _ in range(warm_ups(connections) // connections):
             await exchange(reader, writer, sent, stream=stream)
         await warm.wait()
         for _ in left:

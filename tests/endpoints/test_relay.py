@@ -28,11 +28,13 @@ from tests.endpoints.server import (
 )
 
 from conductor.adapters.clock import SystemClock
-from conductor.adapters.endpoints.client import EndpointClient
+from conductor.adapters.endpoints.client import EndpointClient, EndpointError
 from conductor.adapters.endpoints.relay import Relay, Target, read_asked, usage_in, with_model
+from conductor.adapters.endpoints.wire import Server
 from conductor.app.serving.gateway import Gateway, Place
 from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Usage
+from conductor.faces.http.one_write import OneWrite
 from conductor.faces.http.relay_routes import Relaying
 from conductor.serving.accounting import Accounting
 from conductor.serving.limits import Allowance, Limits
@@ -70,7 +72,7 @@ async def serving(
         clock=SystemClock(),
     )
     app = Relaying(gateway, otherwise=elsewhere, most_stall_s=most_stall_s)
-    config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none")
+    config = uvicorn.Config(app, port=0, http=OneWrite, log_config=None, lifespan="off", ws="none")
     server = uvicorn.Server(config)
     running = asyncio.ensure_future(server.serve())
     while not server.started:
@@ -108,6 +110,63 @@ async def test_bytes_go_through_unchanged_in_both_directions(client: EndpointCli
         assert upstream.asked[0][2]["Authorization"] == "Bearer sk-secret-key"
         account = ours.account()
         assert (account["requests"], account["prompt_tokens"], account["completion_tokens"]) == (1, 7, 3)
+
+
+@pytest.mark.anyio
+async def test_what_is_of_one_connection_only_is_not_passed_on(client: EndpointClient, upstream: Upstream) -> None:
+    headers = {
+        "Connection": "keep-alive, X-Hop",
+        "X-Hop": "1",
+        "Server": "theirs",
+        "Traceparent": "00-0",
+        "X-Kept": "2",
+    }
+    upstream.handlers[CHAT] = answers(COMPLETION, headers=headers)
+
+    async with serving(client, [upstream]) as ours:
+        _, answered, _ = await ask(ours)
+
+    assert answered["x-kept"] == "2"
+    assert answered.keys().isdisjoint({"x-hop", "traceparent"})
+    assert answered["server"] != "theirs"
+    asked = {name.lower() for name in upstream.asked[0][2]}
+    assert asked == {
+        "host", "user-agent", "accept", "accept-encoding", "content-type", "content-length", "authorization"
+    }  # fmt: skip
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("key", ["sk\r\nX-Smuggled: 1", "sk\x00", "schlüssel"])
+async def test_a_key_that_no_header_can_hold_is_not_sent(upstream: Upstream, key: str) -> None:
+    client = EndpointClient(keys=lambda _origin: key)
+
+    async with serving(client, [upstream]) as ours:
+        status, _, body = await ask(ours)
+
+    assert (status, upstream.asked) == (503, [])
+    assert "the key of" in json.loads(body)["error"]["message"]
+    assert key not in body.decode()
+
+
+@pytest.mark.parametrize(
+    ("base", "line", "host", "server"),
+    [
+        ("http://[::1]:8001/v1", "/v1/x", "[::1]:8001", Server("::1", 8001, is_encrypted=False)),
+        ("https://api.example.com/v1", "/v1/x", "api.example.com", Server("api.example.com", 443, is_encrypted=True)),
+        ("http://h:80/a b/ü", "/a%20b/%C3%BC/x", "h", Server("h", 80, is_encrypted=False)),
+    ],
+)
+def test_the_way_to_an_address_is_written_as_http_wants_it(base: str, line: str, host: str, server: Server) -> None:
+    way = Target(origin=base, base=base, model="m").way("/x")
+
+    assert way.server == server
+    assert way.head.startswith(f"POST {line} HTTP/1.1\r\nHost: {host}\r\n".encode())
+
+
+@pytest.mark.parametrize("base", ["http://", "http://h:99999/v1", "nowhere"])
+def test_an_address_that_is_none_is_told(base: str) -> None:
+    with pytest.raises(EndpointError, match="check the address"):
+        Target(origin=base, base=base, model="m").way("/x")
 
 
 @pytest.mark.anyio

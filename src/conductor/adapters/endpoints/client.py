@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
 from conductor.domain.errors import ModelError
 from conductor.domain.json import JsonValue
 from conductor.domain.redaction import MASK
@@ -22,6 +24,8 @@ from conductor.domain.units import KIB, MIB
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
+
+    from conductor.adapters.endpoints.wire import Wire
 
 MOST_ANSWER_BYTES: Final = 64 * MIB
 #: Bytes of a refusal that are read and shown.
@@ -51,15 +55,32 @@ class EndpointClient:
         connect_s: longest wait for a connection.
         silence_s: longest wait for the next bytes of an answer; loading a model may come before the first.
         most_connections: to one host; further requests wait for a free one.
+        reuses: whether connections are kept for the next request. A server that closes them when it likes may lose it.
     """
 
     def __init__(
-        self, *, keys: Keys, connect_s: float = 5.0, silence_s: float = 300.0, most_connections: int = 512
+        self,
+        *,
+        keys: Keys,
+        connect_s: float = 5.0,
+        silence_s: float = 300.0,
+        most_connections: int = 512,
+        reuses: bool = True,
     ) -> None:
         self._keys = keys
         self._connect_s, self._silence_s = connect_s, silence_s
         self._most = most_connections
+        self._reuses = reuses
         self._session: ClientSession | None = None
+        self._wire: Wire | None = None
+
+    def wire(self) -> "Wire":
+        """Connections for what is passed on as bytes, made on first use; only inside the event loop."""
+        if self._wire is None:
+            from conductor.adapters.endpoints.wire import Wire
+
+            self._wire = Wire(connect_s=self._connect_s, silence_s=self._silence_s, most_connections=self._most)
+        return self._wire
 
     def session(self) -> "ClientSession":
         """The connection pool, made on first use; only inside the event loop."""
@@ -67,7 +88,7 @@ class EndpointClient:
             import aiohttp
 
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, limit_per_host=self._most, keepalive_timeout=_KEEP_ALIVE_S),
+                connector=aiohttp.TCPConnector(limit=0, limit_per_host=self._most, **self._keeping),
                 timeout=aiohttp.ClientTimeout(
                     total=None, connect=self._silence_s, sock_connect=self._connect_s, sock_read=self._silence_s
                 ),
@@ -75,6 +96,10 @@ class EndpointClient:
                 read_bufsize=_READ_BUFFER,
             )
         return self._session
+
+    @property
+    def _keeping(self) -> dict[str, Any]:
+        return {"keepalive_timeout": _KEEP_ALIVE_S} if self._reuses else {"force_close": True}
 
     def authorization(self, origin: str) -> dict[str, str]:
         """The header that this origin's key is sent in; empty where it needs none."""
@@ -97,7 +122,7 @@ class EndpointClient:
         """
         with told(url):
             async with self.session().request(
-                method, url, json=document, headers=self.authorization(origin), allow_redirects=False
+                method, url, json=document, headers=self.authorization(origin) | _trace(), allow_redirects=False
             ) as response:
                 yield response
 
@@ -148,6 +173,8 @@ class EndpointClient:
 
     async def close(self) -> None:
         """Close every connection; requests under way end with `EndpointError`."""
+        if self._wire is not None:
+            self._wire.close()
         if self._session is not None:
             await self._session.close()
 
@@ -159,6 +186,13 @@ class EndpointClient:
             if size > most_bytes:
                 raise EndpointError(f"{url} sent more than {most_bytes:,} bytes; check what it is", again=False)
         return b"".join(pieces)
+
+
+def _trace() -> dict[str, str]:
+    """The trace that we work for now, as W3C Trace Context has it; empty outside of any."""
+    bound = structlog.contextvars.get_contextvars()
+    ids = bound.get("trace_id"), bound.get("span_id")
+    return {"traceparent": f"00-{ids[0]}-{ids[1]}-01"} if all(ids) else {}
 
 
 @contextlib.contextmanager

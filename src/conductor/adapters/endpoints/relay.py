@@ -8,22 +8,17 @@ connection, which ends the work upstream.
 Which upstream, who may, and how often again is not decided here. Not covered: compressed bodies (none are asked for).
 """
 
-import contextlib
 import re
-from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 
-from conductor.adapters.endpoints.client import EndpointClient, EndpointError, told
+from conductor.adapters.endpoints.client import EndpointClient, EndpointError
+from conductor.adapters.endpoints.wire import Connection, Server, Wire
 from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Usage
 from conductor.domain.units import KIB
-
-if TYPE_CHECKING:
-    from aiohttp import ClientResponse
-    from yarl import URL
 
 #: The last event of a stream, or the end of a document, in which `usage` stands.
 _TAIL_BYTES: Final = 4 * KIB
@@ -111,6 +106,15 @@ def with_model(body: bytes, asked: Asked, name: str) -> bytes:
     return b"%b%b%b" % (body[:start], orjson.dumps(name), body[end:])
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A path of a target, ready to be asked: its server, the head of a request but for what is each one's own, its URL."""
+
+    server: Server
+    head: bytes
+    url: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """Where a relayed request goes.
@@ -124,61 +128,85 @@ class Target:
     origin: str
     base: str
     model: str
-    _urls: "dict[str, URL]" = field(default_factory=dict, compare=False, repr=False)
+    _ways: dict[str, Way] = field(default_factory=dict, compare=False, repr=False)
 
-    def url(self, path: str) -> "URL":
-        """The parsed address of a path below the base; parsed once, for it costs more than the rest of the way."""
-        found = self._urls.get(path)
+    def way(self, path: str) -> Way:
+        """The way to a path below the base; found once, for parsing an address costs more than the rest.
+
+        Raises:
+            EndpointError: the address is none.
+        """
+        found = self._ways.get(path)
         if found is None:
-            from yarl import URL
-
-            found = self._urls[path] = URL(f"{self.base}{path}")
+            found = self._ways[path] = _way(f"{self.base}{path}")
         return found
 
 
+def _way(address: str) -> Way:
+    from yarl import URL
+
+    try:
+        url = URL(address)
+        host, port = url.raw_host, url.port
+    except ValueError as wrong:
+        raise EndpointError(f"{address} cannot be asked ({wrong}); check the address", again=False) from wrong
+    if not host or not port:
+        raise EndpointError(f"{address} cannot be asked (it names no host); check the address", again=False)
+    lines = [
+        f"POST {url.raw_path_qs} HTTP/1.1",
+        f"Host: {url.host_port_subcomponent}",
+        "User-Agent: conductor",
+        "Accept: */*",
+        "Accept-Encoding: identity",
+        "Content-Type: application/json",
+        "",
+    ]
+    return Way(Server(host, port, url.scheme == "https"), "\r\n".join(lines).encode("ascii"), str(url))
+
+
 class RelayedAnswer:
-    """An upstream's answer whose body is still to come."""
+    """An upstream's answer whose body is still to come; to be closed, which breaks off what was not read."""
 
-    def __init__(self, response: "ClientResponse", url: str) -> None:
-        self._response, self._url = response, url
+    def __init__(self, wire: Wire, server: Server, connection: Connection) -> None:
+        self._wire, self._server, self._connection = wire, server, connection
+        self._headers = [(name.lower(), value) for name, value in connection.headers]
         self._tail = b""
-        self._events = 0
-        self.status = response.status
-        self.is_stream = response.content_type == "text/event-stream"
+        self.status = connection.status
+        kind = self.header(b"content-type").partition(";")[0].strip().lower()
+        self.is_stream = kind == "text/event-stream"
+        #: Whether it looks like one, so that it may be passed on as the answer to a completion.
+        self.is_completion = self.status == 200 and (self.is_stream or kind.endswith("json"))
+        #: Events of a stream so far, about one a token.
+        self.events = 0
 
-    @property
-    def is_completion(self) -> bool:
-        """Whether it looks like one, so that it may be passed on as the answer to a completion."""
-        return self.status == 200 and (self.is_stream or self._response.content_type.endswith("json"))
+    def header(self, name: bytes) -> str:
+        """What it says under a name in lower case; empty where it says nothing."""
+        for known, value in self._headers:
+            if known == name:
+                return value.decode("latin-1")
+        return ""
 
     @property
     def headers(self) -> Headers:
         """Those to pass back, lower case."""
-        return [
-            (name, value)
-            for name, value in ((raw.lower(), value) for raw, value in self._response.raw_headers)
-            if name not in _NOT_PASSED_BACK
-        ]
+        kept = [header for header in self._headers if header[0] not in _NOT_PASSED_BACK]
+        of_connection = self.header(b"connection")
+        if of_connection:  # names others that are of this connection only (RFC 9110, 7.6.1)
+            named = {name.strip().lower().encode("latin-1") for name in of_connection.split(",")}
+            kept = [header for header in kept if header[0] not in named]
+        return kept
 
-    @property
-    def plain_headers(self) -> Mapping[str, str]:
-        """All of them, for whoever decides what the answer means."""
-        return self._response.headers
-
-    async def chunks(self) -> AsyncIterator[tuple[bytes, bool]]:
-        """The body as it comes, each part with whether more will follow; the last one may be empty.
+    async def read(self) -> tuple[bytes, bool]:
+        """The next part of the body, and whether more will follow; the last one may be empty.
 
         Raises:
             EndpointError: it breaks off or falls silent.
         """
-        content = self._response.content
-        with told(self._url):
-            more = True
-            while more:
-                chunk = await content.readany()
-                self._keep(chunk)
-                more = not content.at_eof()
-                yield chunk, more
+        chunk = await self._connection.read()
+        if self.is_stream:
+            self.events += chunk.count(b"data:")
+        self._tail = chunk[-_TAIL_BYTES:] if len(chunk) >= _TAIL_BYTES else (self._tail + chunk)[-_TAIL_BYTES:]
+        return chunk, not self._connection.is_over
 
     async def beginning(self, most_bytes: int) -> bytes:
         """The first bytes of a refusal.
@@ -186,23 +214,19 @@ class RelayedAnswer:
         Raises:
             EndpointError: it breaks off or falls silent.
         """
-        with told(self._url):
-            return await self._response.content.read(most_bytes)
+        begun = await self._connection.read()
+        while len(begun) < most_bytes and not self._connection.is_over:
+            begun += await self._connection.read()
+        return begun[:most_bytes]
 
     @property
     def usage(self) -> Usage | None:
         """What the upstream says it took; None where it does not, or the end has not come."""
         return usage_in(self._tail)
 
-    @property
-    def events(self) -> int:
-        """Events of a stream so far, about one a token."""
-        return self._events
-
-    def _keep(self, chunk: bytes) -> None:
-        if self.is_stream:
-            self._events += chunk.count(b"data:")
-        self._tail = chunk[-_TAIL_BYTES:] if len(chunk) >= _TAIL_BYTES else (self._tail + chunk)[-_TAIL_BYTES:]
+    def close(self) -> None:
+        """Done with it: the connection serves the next request, or is closed, which ends the work upstream."""
+        self._wire.give_back(self._server, self._connection)
 
 
 class Relay:
@@ -211,44 +235,32 @@ class Relay:
     def __init__(self, client: EndpointClient) -> None:
         self._client = client
 
-    @contextlib.asynccontextmanager
-    async def ask(
-        self, target: Target, path: str, body: bytes, *, traceparent: str | None = None
-    ) -> AsyncIterator[RelayedAnswer]:
-        """Send a body; gives the answer once its head is there. Leaving the block early closes the connection.
+    async def ask(self, target: Target, path: str, body: bytes, *, traceparent: str | None = None) -> RelayedAnswer:
+        """Send a body; returns the answer, to be closed, once its head is there.
+
+        Args:
+            traceparent: of our own making, for it goes into the head as it is.
 
         Raises:
             EndpointError: the upstream cannot be reached, or breaks off before its answer begins.
         """
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", **self._authorization(target)}
-        if traceparent is not None:
-            headers["traceparent"] = traceparent
-        url = target.url(path)
-        response = await self._send(url, body, headers)
-        try:
-            yield RelayedAnswer(response, str(url))
-        finally:
-            response.release() if response.content.at_eof() else response.close()
+        way, wire = target.way(path), self._client.wire()
+        parts = [way.head, *self._own_lines(target, traceparent), b"Content-Length: %d\r\n\r\n" % len(body), body]
+        return RelayedAnswer(wire, way.server, await wire.ask(way.server, b"".join(parts), way.url))
 
     def without_key(self, target: Target, text: str) -> str:
         """The text with the target's key masked."""
         return self._client.without_key(target.origin, text)
 
-    def _authorization(self, target: Target) -> Mapping[str, str]:
-        return self._client.authorization(target.origin)
-
-    async def _send(self, url: "URL", body: bytes, headers: Mapping[str, str]) -> "ClientResponse":
-        """Once more where the upstream closed an idle connection just then: it has not read the request."""
-        import aiohttp
-
-        session = self._client.session()
-        with told(str(url)):
-            try:
-                return await session.post(url, data=body, headers=headers, allow_redirects=False, auto_decompress=False)
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as gone:
-                if isinstance(gone, aiohttp.ClientConnectorError):
-                    raise
-                return await session.post(url, data=body, headers=headers, allow_redirects=False, auto_decompress=False)
+    def _own_lines(self, target: Target, traceparent: str | None) -> list[bytes]:
+        lines = []
+        for name, value in self._client.authorization(target.origin).items():
+            if not (value.isascii() and value.isprintable()):
+                raise EndpointError(f"the key of {target.origin} holds what no header can; set it anew", again=False)
+            lines.append(f"{name}: {value}\r\n".encode("ascii"))
+        if traceparent is not None:
+            lines.append(f"traceparent: {traceparent}\r\n".encode("ascii"))
+        return lines
 
 
 def usage_in(tail: bytes) -> Usage | None:

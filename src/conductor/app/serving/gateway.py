@@ -23,9 +23,11 @@ from conductor.adapters.endpoints.relay import (
     read_asked,
     with_model,
 )
+from conductor.app.serving.relayed import Heard, RelayedCalls, Row
 from conductor.domain.clock import Clock
 from conductor.domain.errors import ConductorError, NotFound, Overloaded
 from conductor.domain.json import JsonObject
+from conductor.domain.model import Category, ModelName
 from conductor.serving.accounting import Accounting
 from conductor.serving.limits import Limits
 from conductor.serving.routing import Ending, Router, Turn, Upstream
@@ -59,10 +61,11 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """One upstream of a model, and its share of the work."""
+    """One upstream of a model, its share of the work, and which row of the model table it stands for."""
 
     target: Target
     weight: float = 1.0
+    row: Row | None = None
 
 
 class Gateway:
@@ -70,6 +73,7 @@ class Gateway:
 
     Args:
         models: upstreams by the model's name here.
+        calls: told of every request that is passed on.
     """
 
     def __init__(
@@ -80,15 +84,17 @@ class Gateway:
         limits: Limits,
         accounting: Accounting,
         clock: Clock,
+        calls: RelayedCalls | None = None,
     ) -> None:
         self._relay, self._limits, self._accounting, self._clock = relay, limits, accounting, clock
+        self._calls = calls
         self._models: dict[str, _Model] = {}
         self.use(models)
 
     def use(self, models: Mapping[str, Sequence[Place]]) -> None:
         """Serve these models from now on; one whose upstreams stay the same keeps what is known of them."""
         self._models = {
-            name: known if (known := self._models.get(name)) and known.places == tuple(places) else _Model(places)
+            name: known if (known := self._models.get(name)) and known.places == tuple(places) else _Model(name, places)
             for name, places in models.items()
         }
 
@@ -127,15 +133,17 @@ class Gateway:
             raise NotFound(f"no upstream serves {asked.model!r}; GET /v1/models lists the models", field="model")
         begun_s = self._clock.monotonic_s()
         self._limits.admit(caller, begun_s)
-        books = _Books()
+        if self._calls is not None:
+            self._calls.began(model.row, begun_s)
+        books = Heard(begun_s)
         try:
             await self._answer(model, asked, path, body, sink, books, traceparent)
             books.abandoned = False
-        except ConductorError:
-            books.failed, books.abandoned = True, False
+        except ConductorError as error:
+            books.error, books.abandoned = error, False
             raise
         finally:
-            self._close(books, caller, asked.model, begun_s)
+            self._close(model, books, caller, asked.model, traceparent)
 
     def stats(self) -> JsonObject:
         """Upstreams by model, and the accounts, for `/stats`."""
@@ -153,7 +161,7 @@ class Gateway:
         path: str,
         body: bytes,
         sink: Sink,
-        books: "_Books",
+        books: Heard,
         traceparent: str | None,
     ) -> None:
         tried: set[str] = set()
@@ -184,21 +192,25 @@ class Gateway:
         path: str,
         body: bytes,
         sink: Sink,
-        books: "_Books",
+        books: Heard,
         traceparent: str | None,
     ) -> None:
         """One upstream's try; its breaker hears how it ended, however it ended."""
+        books.upstream = turn.upstream.name
         target = model.targets[turn.upstream.name]
         ending, wanted_s = Ending.ABANDONED, None
         try:
             sent = with_model(body, asked, target.model)
-            async with self._relay.ask(target, path, sent, traceparent=traceparent) as answer:
+            answer = await self._relay.ask(target, path, sent, traceparent=traceparent)
+            try:
                 if answer.is_completion or answer.status in _CLIENTS_FAULT:
-                    await _copy(answer, sink, books, turn.upstream.name)
+                    await self._copy(answer, sink, books)
                     ending = Ending.FAILED if books.broken else Ending.ANSWERED
                 else:
-                    wanted_s = retry_after_s(answer.plain_headers)
+                    wanted_s = retry_after_s({"Retry-After": answer.header(b"retry-after")})
                     raise await self._refusal(answer, target, wanted_s)
+            finally:
+                answer.close()
         except UpstreamBusy:
             ending = Ending.BUSY
             raise
@@ -224,59 +236,57 @@ class Gateway:
             what = f"answered {status}: {said}"
         return EndpointError(f"{target.base} {what}", again=status in _FAILED, status=status)
 
-    def _close(self, books: "_Books", caller: str, model: str, begun_s: float) -> None:
+    async def _copy(self, answer: RelayedAnswer, sink: Sink, books: Heard) -> None:
+        """Hand on head and body. A stream that breaks off ends with an event that says so."""
+        headers = answer.headers
+        headers.append((b"x-conductor-upstream", books.upstream.encode("ascii", "replace")))
+        books.answer = answer
+        await sink.begin(answer.status, headers)
+        try:
+            more = True
+            while more:
+                chunk, more = await answer.read()
+                if books.first_s is None and answer.is_stream:
+                    books.first_s = self._clock.monotonic_s()
+                await sink.write(chunk, more=more)
+        except EndpointError as broken:
+            books.broken = True
+            if not answer.is_stream:
+                raise
+            await sink.write(broken_stream(broken), more=False)
+
+    def _close(self, model: "_Model", books: Heard, caller: str, asked_for: str, traceparent: str | None) -> None:
         now_s = self._clock.monotonic_s()
         answer = books.answer
+        usage = None if answer is None else answer.usage
         tokens = self._accounting.record(
             caller,
-            model,
-            seconds=now_s - begun_s,
-            usage=None if answer is None else answer.usage,
+            asked_for,
+            seconds=now_s - books.begun_s,
+            usage=usage,
             estimated_completion=0 if answer is None else answer.events,
-            failed=books.failed or books.broken,
+            failed=books.error is not None or books.broken,
             abandoned=books.abandoned,
         )
         self._limits.charge(caller, tokens, now_s)
+        if self._calls is not None:
+            self._calls.ended(model.row, asked_for, books, usage, traceparent, now_s)
 
 
 class _Model:
     """One model's upstreams."""
 
-    def __init__(self, places: Sequence[Place]) -> None:
+    def __init__(self, name: str, places: Sequence[Place]) -> None:
         self.places = tuple(places)
-        self.targets = {f"{place.target.base}#{place.target.model}": place.target for place in places}
-        self.router = Router(
-            Upstream(name=name, weight=place.weight) for name, place in zip(self.targets, places, strict=True)
-        )
+        by_name = {f"{place.target.base}#{place.target.model}": place for place in reversed(self.places)}
+        self.targets = {upstream: place.target for upstream, place in by_name.items()}
+        self.router = Router(Upstream(name=upstream, weight=place.weight) for upstream, place in by_name.items())
+        self.row = _row(name, [place.row for place in places if place.row is not None])
 
 
-class _Books:
-    """What is noted about one request until it is over."""
-
-    __slots__ = ("abandoned", "answer", "broken", "failed")
-
-    def __init__(self) -> None:
-        self.answer: RelayedAnswer | None = None
-        self.failed = self.broken = False
-        self.abandoned = True  # until it ended in another way
-
-    @property
-    def begun(self) -> bool:
-        """Whether the client has heard anything."""
-        return self.answer is not None
-
-
-async def _copy(answer: RelayedAnswer, sink: Sink, books: _Books, upstream: str) -> None:
-    """Hand on head and body. A stream that breaks off ends with an event that says so."""
-    headers = answer.headers
-    headers.append((b"x-conductor-upstream", upstream.encode("ascii", "replace")))
-    books.answer = answer
-    await sink.begin(answer.status, headers)
-    try:
-        async for chunk, more in answer.chunks():
-            await sink.write(chunk, more=more)
-    except EndpointError as broken:
-        books.broken = True
-        if not answer.is_stream:
-            raise
-        await sink.write(broken_stream(broken), more=False)
+def _row(name: str, rows: Sequence[Row]) -> Row:
+    """The row that a name means; several models under one title are counted under that title."""
+    if not rows:
+        return Row(category=Category(""), model=ModelName(name))
+    one = len({row.model for row in rows}) == 1
+    return Row(category=rows[0].category, model=rows[0].model if one else ModelName(name))

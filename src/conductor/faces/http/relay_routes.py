@@ -1,13 +1,14 @@
 """The OpenAI routes whose models run elsewhere: bytes in, bytes out, on raw ASGI, for this is the hot path.
 
 Requests for models that no upstream serves, and bodies that name no model, go on to the application's own route, with the
-body that was read. A client that leaves, or reads nothing for too long, ends the work upstream at once. Errors have the form
-of OpenAI's.
+body that was read. A client that leaves, or reads nothing for too long, ends the work upstream, a twenty-fifth of a second
+after the request began at the earliest. Errors have the form of OpenAI's.
 
 Not covered: what lies in the buffers of a connection whose client stopped reading stays there until it is closed.
 """
 
 import asyncio
+import time
 from http import HTTPStatus
 from types import TracebackType
 from typing import Final, Self
@@ -26,7 +27,8 @@ from conductor.faces.http.presence import ClientGone
 PATHS: Final = {f"/v1{path}": path for path in ("/chat/completions", "/completions", "/embeddings")}
 #: A client that takes no byte for this long has stopped reading.
 MOST_STALL_S: Final = 60.0
-_WATCH_AFTER_S: Final = 0.005
+#: How often new requests are looked after: a client that leaves is missed after twice this time at the latest.
+_LOOK_EVERY_S: Final = 0.02
 
 #: Codes of what is over when the caller waits, which is 429 here; other overloads are the server's (503).
 _TOO_MUCH: Final = frozenset({"access.rate", "model.busy"})
@@ -44,6 +46,7 @@ class Relaying:
 
     def __init__(self, gateway: Gateway, *, otherwise: ASGIApp, most_stall_s: float = MOST_STALL_S) -> None:
         self._gateway, self._otherwise, self._most_stall_s = gateway, otherwise, most_stall_s
+        self._attendance = _Attendance()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, of which only the head was read."""
@@ -65,9 +68,9 @@ class Relaying:
         await self._relay(asked, path, body, scope, receive, send)
 
     async def _relay(self, asked: Asked, path: str, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
-        sink = _Sink(send, self._most_stall_s)
+        sink = _Sink(send)
         try:
-            async with UntilGone(receive, sink):
+            with _UntilGone(receive, sink, self._most_stall_s, self._attendance):
                 await self._gateway.pass_on(
                     asked, path, body, sink, caller=scope.get(CALLER, ""), traceparent=scope.get(TRACEPARENT)
                 )
@@ -80,49 +83,94 @@ class Relaying:
                 await _refusal(error)(scope, receive, send)
 
 
-class UntilGone:
-    """Cancels the block when the client leaves, and turns that into `ClientGone`.
+class _Attendance:
+    """Has those requests watched that take longer than a moment.
 
-    It begins to watch after a few milliseconds: most of what is not a stream is over by then, and a task for each request
-    costs as much as a third of relaying it.
+    Most of what is not a stream is over by then, and a timer and a task for each would cost a tenth of relaying it.
     """
 
-    def __init__(self, receive: Receive, sink: "_Sink") -> None:
-        self._receive, self._sink = receive, sink
-        self._watch: asyncio.Task[None] | None = None
-        self._gone = False
+    def __init__(self) -> None:
+        self._new: list[_UntilGone] = []
+        self._looked_at: list[_UntilGone] = []
+        self._timer: asyncio.TimerHandle | None = None
 
-    async def __aenter__(self) -> Self:
+    def begins(self, request: "_UntilGone") -> None:
+        """It has just begun."""
+        self._new.append(request)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_LOOK_EVERY_S, self._look)
+
+    def _look(self) -> None:
+        for request in self._looked_at:
+            if not request.is_over:
+                request.watch()
+        self._looked_at, self._new = self._new, []
+        going_on = bool(self._looked_at)
+        self._timer = asyncio.get_running_loop().call_later(_LOOK_EVERY_S, self._look) if going_on else None
+
+
+class _UntilGone:
+    """Cancels the block when the client leaves or stops reading, and turns that into `ClientGone`.
+
+    A client that takes nothing is given up after between one and two times `most_stall_s`.
+    """
+
+    def __init__(self, receive: Receive, sink: "_Sink", most_stall_s: float, attendance: _Attendance) -> None:
+        self._receive, self._sink, self._most_stall_s, self._attendance = receive, sink, most_stall_s, attendance
+        self._watch: asyncio.Task[None] | None = None
+        self._gone = self.is_over = False
+
+    def __enter__(self) -> Self:
         self._task = asyncio.current_task()
-        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self._begin)
+        self._attendance.begins(self)
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._timer.cancel()
+        self.is_over = True
         if self._watch is not None:
             self._watch.cancel()
+            self._stall.cancel()
         if self._gone and self._task is not None and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
             raise ClientGone from error
 
-    def _begin(self) -> None:
-        self._watch = asyncio.get_running_loop().create_task(self._wait())
+    def watch(self) -> None:
+        """Look after the client from now on."""
+        loop = asyncio.get_running_loop()
+        self._watch = loop.create_task(self._wait())
+        self._stall = loop.call_later(self._most_stall_s, self._see_it_read)
 
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        if self._task is not None and not self._sink.ended:  # a whole answer reads as a disconnect, too
+        if not self._sink.ended:  # a whole answer reads as a disconnect, too
+            self._end()
+
+    def _see_it_read(self) -> None:
+        since_s = self._sink.writes_since_s
+        if since_s is not None and time.monotonic() - since_s >= self._most_stall_s:
+            self._end()
+        else:
+            self._stall = asyncio.get_running_loop().call_later(self._most_stall_s, self._see_it_read)
+
+    def _end(self) -> None:
+        if self._task is not None and not self.is_over and not self._gone:
             self._gone = True
             self._task.cancel()
 
 
 class _Sink:
-    """The client's side of an answer, as `app.gateway.Sink`."""
+    """The client's side of an answer, as `app.serving.gateway.Sink`.
 
-    def __init__(self, send: Send, most_stall_s: float) -> None:
-        self._send, self._most_stall_s = send, most_stall_s
+    Attributes:
+        writes_since_s: since when it waits for the client to read, monotonic; None while it does not.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
         self.begun = self.ended = False
+        self.writes_since_s: float | None = None
 
     async def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Send the head."""
@@ -130,13 +178,10 @@ class _Sink:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, chunk: bytes, *, more: bool) -> None:
-        """Send a part of the body."""
-        self.ended = not more
-        try:
-            async with asyncio.timeout(self._most_stall_s):
-                await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
-        except TimeoutError:
-            raise ClientGone from None
+        """Send a part of the body; waits while the client does not read."""
+        self.ended, self.writes_since_s = not more, time.monotonic()
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+        self.writes_since_s = None
 
 
 class _Again:
