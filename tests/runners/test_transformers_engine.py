@@ -1,5 +1,6 @@
 """A small Llama with random weights through the whole engine, against transformers' own `generate`."""
 
+import importlib.util
 import json
 import random
 import re
@@ -378,6 +379,21 @@ def test_other_precisions_write_too_and_say_what_they_are(folder: Path, asked: P
 
     assert engine.facts.precision is used
     assert bool(engine.notes) == (asked is not used)
+    usage = heard(engine, greedy("The river", 10), greedy("A", 10)).last(1).usage
+    assert usage is not None
+    assert usage.completion_tokens > 0
+
+
+def test_four_bits_are_held_where_bitsandbytes_is_there_and_eight_where_not(folder: Path) -> None:
+    is_there = all(importlib.util.find_spec(each) for each in ("bitsandbytes", "accelerate"))
+    engine = loaded(folder, precision=Precision.INT4)
+
+    assert engine.facts.precision is (Precision.INT4 if is_there else Precision.INT8)
+    assert bool(engine.notes) == (not is_there)
+    if is_there:
+        held = engine._model.model.layers[0].mlp.up_proj.weight
+        assert held.dtype == torch.uint8
+        assert held.numel() * 2 == 64 * 128  # two to a byte
     usage = heard(engine, greedy("The river", 10), greedy("A", 10)).last(1).usage
     assert usage is not None
     assert usage.completion_tokens > 0

@@ -141,7 +141,7 @@ def language(called: str, *, field: str) -> Language:
     found = _by_name(called) or _by_tag(called)
     if found is None:
         near = _nearest(called)
-        advice = f"; did you mean {' or '.join(near)}?" if near else ""
+        advice = f"; did you mean {' or '.join(near)}?" if near else "."
         shown = called[:_LONGEST_NAME]
         raise InvalidInput(
             f"{field}: {shown!r} is no language known here{advice} Give a FLORES-200 code (deu_Latn), a BCP-47 tag (de) "

@@ -1,5 +1,7 @@
+from dataclasses import replace
+
 import pytest
-from tests.serving.engines.scripted import OneModelDesk, ScriptedRunner
+from tests.serving.engines.scripted import FACTS, OneModelDesk, ScriptedRunner
 
 from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Finish, Piece, Sampling
@@ -56,6 +58,13 @@ async def test_a_failed_repair_leaves_the_first_version_and_is_said() -> None:
     assert answer.text == BAD.strip()
     assert answer.notes[-1] == "one attempt to repair it did not succeed"
     assert len(runner.asked) == 2
+
+
+async def test_a_repair_that_does_not_fit_the_context_leaves_the_first_version() -> None:
+    runner = ScriptedRunner(BAD, facts=replace(FACTS, context_tokens=160))
+    answer = await engine(runner).generate("area", PYTHON)
+    assert answer.text == BAD.strip()
+    assert answer.notes[-1].startswith("no second attempt was made")
 
 
 async def test_no_repair_is_asked_for_where_it_is_not_wanted_or_the_code_was_cut_off() -> None:

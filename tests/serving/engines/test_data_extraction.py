@@ -157,6 +157,7 @@ def test_a_property_may_be_called_pattern_or_ref() -> None:
 @pytest.mark.parametrize(
     ("written", "value"),
     [('{"a": 1}', {"a": 1}), ("Sure! [1, 2] is it.", [1, 2]), ("```\n[3]\n```", [3]),
+     ('<think>perhaps {"a": 9}</think>{"a": 1}', {"a": 1}), ('{"a": "</think>"}', {"a": "</think>"}),
      ('x {"a": {"b": []}} y', {"a": {"b": []}}), ("{broken {\"a\": 2}", {"a": 2}), ("7", 7)],
 )  # fmt: skip
 def test_json_is_found_in_what_was_written(written: str, value: JsonValue) -> None:

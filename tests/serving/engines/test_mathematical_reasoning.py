@@ -1,5 +1,7 @@
+from dataclasses import replace
+
 import pytest
-from tests.serving.engines.scripted import OneModelDesk, ScriptedRunner
+from tests.serving.engines.scripted import FACTS, OneModelDesk, ScriptedRunner
 
 from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Piece
@@ -46,6 +48,14 @@ async def test_a_second_wrong_answer_is_said_to_be_wrong() -> None:
     answer = await engine(runner).generate(PROBLEM, MathOptions())
     assert len(runner.asked) == 2
     assert answer.notes[0].startswith("the final answer is wrong: with x = 1")
+
+
+async def test_where_a_second_attempt_does_not_fit_the_context_the_first_answer_stands() -> None:
+    runner = ScriptedRunner(WRONG, facts=replace(FACTS, context_tokens=150))
+    answer = await engine(runner).generate(PROBLEM, MathOptions())
+    assert answer.text == WRONG
+    assert answer.notes[0].startswith("the final answer is wrong")
+    assert answer.notes[1].startswith("no second attempt was made")
 
 
 async def test_without_retry_the_first_answer_stands() -> None:

@@ -64,6 +64,13 @@ async def test_a_model_that_never_fills_in_the_form_has_answered_without_proof()
 
 
 @pytest.mark.anyio
+async def test_what_was_thought_aloud_is_no_part_of_the_answer() -> None:
+    model = ToldModel(["<think>1932, or was it 1933?</think> In 1932.", "<think>Again.</think> In 1932."])
+    answer = await QuestionAnswering(OneModelDesk(model)).generate("When?", QuestionOptions(context=CONTEXT))
+    assert answer.text == "In 1932."
+
+
+@pytest.mark.anyio
 async def test_a_model_that_can_be_constrained_gets_the_form_and_no_words_about_it() -> None:
     model = ToldModel([form("In 1932.", "opened in 1932")], constrains=True)
     await QuestionAnswering(OneModelDesk(model)).generate("When?", QuestionOptions(context=CONTEXT))

@@ -245,6 +245,14 @@ async def test_a_large_library_is_shown_by_what_fits_the_question() -> None:
 
 
 @pytest.mark.anyio
+async def test_what_was_thought_aloud_is_not_cited() -> None:
+    model = ToldModel(["<think>(Nobody, 1999)?</think>## Scope\nIt is wide (Vaswani & Shazeer, 2017)."])
+    answer = await ScientificResearch(OneModelDesk(model)).generate("Why?", ResearchOptions())
+    assert answer.text.startswith("## Scope")
+    assert "Nobody" not in answer.text
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("prompt", "options", "field"),
     [

@@ -156,12 +156,13 @@ async def test_a_long_text_is_translated_in_parts_that_fit_and_comes_back_whole(
 
 @pytest.mark.anyio
 async def test_an_nllb_model_gets_codes_and_one_sentence_at_a_time() -> None:
-    model = ToldModel(lambda asked: asked.prompt.upper(), model="facebook/nllb-200-distilled-600M")
+    model = ToldModel(lambda asked: asked.prompt.upper(), translates=True)
     options = TranslationOptions(source="de", target="French", register="formal")
     _, answer = await translated("Das ist z.B. eins. Das ist zwei.\n\nDrei!", options, model)
     assert [asked.prompt for asked in model.asked] == ["Das ist z.B. eins.", "Das ist zwei.", "Drei!"]
     assert {asked.languages for asked in model.asked} == {("deu_Latn", "fra_Latn")}
     assert all(asked.messages == () for asked in model.asked)
+    assert all(len(asked.prompt) < (asked.sampling.max_tokens or 0) < 100 for asked in model.asked)
     assert answer.text == "DAS IST Z.B. EINS. DAS IST ZWEI.\n\nDREI!"
     assert "this model cannot be told a register" in answer.notes
 
@@ -240,6 +241,13 @@ async def test_a_register_that_the_language_has_not_is_told() -> None:
         "Guten Tag", TranslationOptions(source="de", target="en", register="formal"), ToldModel(["Hello"])
     )
     assert answer.notes == ("no formal and informal address is known for English, so the register was not used",)
+
+
+@pytest.mark.anyio
+async def test_what_was_thought_aloud_is_not_translated() -> None:
+    model = ToldModel(["<think>Bonjour, I think.</think>\n\n<text>\nBonjour\n</text>"])
+    _, answer = await translated("Guten Tag", TranslationOptions(source="de", target="fr"), model)
+    assert answer.text == "Bonjour"
 
 
 @pytest.mark.anyio

@@ -32,6 +32,7 @@ class ToldModel:
         context_tokens: int = 8192,
         constrains: bool = False,
         model: str = "told",
+        translates: bool = False,
     ) -> None:
         self._writes = writes
         self.asked: list[Generation] = []
@@ -39,6 +40,7 @@ class ToldModel:
         self._facts = RunnerFacts(
             backend="told", device="cpu", precision=None, context_tokens=context_tokens, memory_bytes=0,
             constrains=constrains, embeds=False, fills_in=False, model=ModelName(model),
+            translates=translates,
         )  # fmt: skip
 
     @property

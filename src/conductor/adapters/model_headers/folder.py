@@ -34,6 +34,7 @@ _TABLES: Final = (
 )  # fmt: skip
 #: Names of one and the same size in the families that Transformers knows, the commonest first.
 _LAYERS: Final = ("num_hidden_layers", "n_layer", "n_layers", "num_decoder_layers", "decoder_layers", "num_layers")
+_DECODER_LAYERS: Final = ("decoder_layers", "num_decoder_layers")
 _HEADS: Final = ("num_attention_heads", "n_head", "n_heads", "decoder_attention_heads", "num_heads")
 _CACHED_HEADS: Final = ("num_key_value_heads", "num_kv_heads", "n_head_kv")
 _HEAD_WIDTH: Final = ("head_dim", "d_kv", "attention_head_dim")
@@ -154,6 +155,9 @@ def _attention(folder: Path, config: Mapping[str, Any]) -> Attention | None:
     if head_width is None:
         assert width is not None, "checked above"
         head_width = -(-width // heads)
+    if config.get("is_encoder_decoder") is True:
+        # what is written is kept by the decoder's layers, and what it was written from once more by each of them
+        layers = 2 * (_size(folder, config, _DECODER_LAYERS) or layers)
     return Attention(layers=layers, heads=cached, head_width=head_width)
 
 

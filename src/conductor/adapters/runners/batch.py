@@ -65,10 +65,15 @@ class Batch:
         most_rows: texts at a time.
         context: tokens of the longest text.
         most_tokens: of the cache, rows × capacity; one text may always have the whole context.
+        remembers: whether equal beginnings have equal keys and values; not so where texts look at sources of their own.
     """
 
-    def __init__(self, cache: SlotCache, forward: Forward, *, most_rows: int, context: int, most_tokens: int) -> None:
+    def __init__(
+        self, cache: SlotCache, forward: Forward, *, most_rows: int, context: int, most_tokens: int,
+        remembers: bool = True,
+    ) -> None:  # fmt: skip
         self._cache = cache
+        self._remembers = remembers
         self._forward = forward
         self._most_rows = most_rows
         self._context = context
@@ -83,6 +88,10 @@ class Batch:
     def is_idle(self) -> bool:
         """Whether there is nothing to do."""
         return not self._active and not self._waiting
+
+    def texts(self, first: int, count: int) -> list[Text]:
+        """Whose the rows of a forward pass are."""
+        return [row.text for row in self._rows[first : first + count] if row.text]
 
     def put(self, text: Text) -> None:
         """Have a text begin as soon as there is room."""
@@ -156,6 +165,8 @@ class Batch:
 
     def _known(self, text: Text) -> list[int]:
         """How much of a text's beginning each row holds. The last token has to be read again, for its scores."""
+        if not self._remembers:
+            return [0] * len(self._rows)
         return [min(_common(row.read, text.tokens), len(text.tokens) - 1) for row in self._rows]
 
     def _new_row(self, length: int, otherwise: int | None) -> int:

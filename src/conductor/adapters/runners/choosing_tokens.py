@@ -1,11 +1,12 @@
 """Choose a text's next token from the model's scores, by the wishes of its own request and nobody else's.
 
-Order, as in transformers: repetition penalty, grammar, temperature, nucleus. A request's draws come from its own
-generator, so the same seed gives the same text whoever else is in the batch. Log probabilities that are told are the
-model's own, before any of this.
+Order: repetition penalty, penalties of frequency and presence, then as in transformers grammar, temperature, nucleus. A
+request's draws come from its own generator, so the same seed gives the same text whoever else is in the batch. Log
+probabilities that are told are the model's own, before any of this.
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
@@ -46,6 +47,9 @@ class Chooser:
         self._grammar = grammar
         self._random = torch.Generator()
         self._random.manual_seed(secrets.randbits(62) if sampling.seed is None else sampling.seed % (1 << 63))
+        self._counts: Counter[int] | None = None
+        if sampling.frequency_penalty or sampling.presence_penalty:
+            self._counts = Counter()
 
     @property
     def is_plain(self) -> bool:
@@ -54,6 +58,7 @@ class Chooser:
         return (
             wishes.temperature <= 0
             and wishes.repetition_penalty == 1.0
+            and self._counts is None
             and wishes.top_scores is None
             and self._grammar is None
         )
@@ -75,11 +80,16 @@ class Chooser:
             found = scores[used]
             weakened = torch.where(found < 0, found * wishes.repetition_penalty, found / wishes.repetition_penalty)
             scores = scores.index_copy(0, used, weakened)
+        if self._counts:
+            written, counts = torch.tensor([*self._counts]), torch.tensor([*self._counts.values()], dtype=scores.dtype)
+            scores = scores.index_add(0, written, -(counts * wishes.frequency_penalty + wishes.presence_penalty))
         if self._grammar is not None:
             scores = scores.masked_fill(~self._grammar.allowed(len(scores)), float("-inf"))
         token = int(scores.argmax()) if wishes.temperature <= 0 else self._drawn(scores)
         if not torch.isfinite(scores[token]):
             raise ModelError("the model computed no numbers; load it in another precision (BF16 or FP32)")
+        if self._counts is not None:
+            self._counts[token] += 1
         return token, None if wishes.top_scores is None else self._told(own, token, wishes.top_scores)
 
     def accept(self, token: int) -> bool:

@@ -1,9 +1,9 @@
 """What the server and an engine process say to each other: frames of four bytes of length and that much JSON.
 
-Server to engine: `{"do": "generate", "id", "asked"}`, `{"do": "cancel", "id"}`, `{"do": "count", "id", "asked"}`,
+Server to engine: `{"do": "generate", "id", "asked", "trace"}`, `{"do": "cancel", "id"}`, `{"do": "count", "id", "asked"}`,
 `{"do": "embed", "id", "texts"}`. Engine to server: first `{"ready": facts, "notes"}` or `{"error"}`, then for a request
-`{"id", "piece"}`, `{"id", "count"}`, `{"id", "vectors", "usage"}` or `{"id", "error"}`, and `{}` as a sign of life. JSON,
-so that an engine misled by a model file can lie but not execute.
+`{"id", "piece"}`, `{"id", "count"}`, `{"id", "vectors", "usage"}` or `{"id", "error"}`; `{"computed"}` at the end of an
+answer, for the log; and `{}` as a sign of life. JSON, so that an engine misled by a model file can lie but not execute.
 """
 
 import struct
@@ -18,6 +18,7 @@ from conductor.domain.generation import (
     Finish,
     Generation,
     Message,
+    Picture,
     Piece,
     Role,
     Sampling,
@@ -34,6 +35,11 @@ from conductor.serving.ports import RunnerFacts
 LONGEST_FRAME: Final = 64 * MIB
 #: Bytes of the length in front of a frame, big-endian.
 LENGTH: Final = struct.Struct(">I")
+_LONGEST_TRACE: Final = 32
+_FIGURES: Final = (
+    *("prompt_tokens", "completion_tokens", "cached_tokens"),
+    *("first_token_ms", "duration_ms", "finish", "error_code"),
+)
 _ERRORS: Final[Mapping[str, type[ConductorError]]] = {kind.code: kind for kind in (InvalidInput, NotFound, ModelError)}
 
 
@@ -94,7 +100,8 @@ def asked_of(data: Mapping[str, Any]) -> Generation:
 
 def _message(data: Mapping[str, Any]) -> Message:
     calls = tuple(ToolCall(**each) for each in data["tool_calls"])
-    return Message(**{**data, "role": Role(data["role"]), "tool_calls": calls})
+    parts = tuple(each if isinstance(each, str) else Picture(**each) for each in data["parts"])
+    return Message(**{**data, "role": Role(data["role"]), "tool_calls": calls, "parts": parts})
 
 
 def piece_as_data(piece: Piece) -> dict[str, Any]:
@@ -140,6 +147,12 @@ def error_of(data: Mapping[str, Any]) -> ConductorError:
     return kind(str(data.get("message")), field=data.get("field"), details=data.get("details"))
 
 
+def figures_of(computed: Mapping[str, Any]) -> dict[str, Any]:
+    """What an engine tells the log of an answer: the trace that it was told, and figures; anything else is left out."""
+    figures = {name: computed[name] for name in _FIGURES if isinstance(computed.get(name), str | int)}
+    return {"trace_id": str(computed.get("trace", ""))[:_LONGEST_TRACE], **figures}
+
+
 def facts_as_data(facts: RunnerFacts) -> dict[str, Any]:
     """What a loaded model is, as JSON data."""
     return asdict(facts)
@@ -153,4 +166,7 @@ def facts_of(data: Mapping[str, Any]) -> RunnerFacts:
     """
     precision = None if data["precision"] is None else Precision(data["precision"])
     notes = tuple(map(str, data.get("notes", ())))
-    return RunnerFacts(**{**data, "precision": precision, "model": ModelName(data["model"]), "notes": notes})
+    memory_on = tuple((str(device), int(count)) for device, count in data.get("memory_on", ()))
+    return RunnerFacts(
+        **{**data, "memory_on": memory_on, "precision": precision, "model": ModelName(data["model"]), "notes": notes}
+    )

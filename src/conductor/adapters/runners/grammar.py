@@ -45,7 +45,7 @@ class Grammars:
         Raises:
             InvalidInput: the form is no JSON Schema, or one that cannot be enforced.
         """
-        schema = json.dumps(form, sort_keys=True)
+        schema = json.dumps(form)  # in its own order, in which members are written
         if schema not in self._kept:
             self._kept[schema] = self._compiled(schema)
             if len(self._kept) > _MOST_KEPT:

@@ -221,7 +221,9 @@ def _refused(status: int, content: bytes) -> InvalidInput | ModelError:
     if kind == "exceed_context_size_error":
         return InvalidInput(f"{told}; shorten the prompt", field="prompt")
     if status == http.client.BAD_REQUEST:
-        form = "schema" in told.lower() or "grammar" in told.lower()
+        form = any(word in told.lower() for word in ("schema", "grammar", "samplers"))
+        if "samplers" in told.lower():  # all that llama.cpp says where a grammar cannot be begun
+            told += "; the model's vocabulary cannot write the beginning of the form"
         return InvalidInput(f"llama.cpp refuses the request: {told[:300]}", field="response_format" if form else None)
     return ModelError(f"llama.cpp answers {status}: {told[:300]}")
 

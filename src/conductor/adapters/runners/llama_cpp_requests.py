@@ -16,13 +16,16 @@ _LOOK_BACK: Final = 1 << 20
 
 def wishes_of(sampling: Sampling) -> dict[str, Any]:
     """As our own order of choosing has it: penalty, temperature, nucleus, and nothing that was not asked for."""
+    penalised = sampling.repetition_penalty != 1.0 or sampling.frequency_penalty or sampling.presence_penalty
     wishes: dict[str, Any] = {
         "temperature": max(0.0, sampling.temperature),
         "top_p": sampling.top_p,
         "top_k": 0,
         "min_p": 0.0,
         "repeat_penalty": sampling.repetition_penalty,
-        "repeat_last_n": _LOOK_BACK if sampling.repetition_penalty != 1.0 else 0,
+        "frequency_penalty": sampling.frequency_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "repeat_last_n": _LOOK_BACK if penalised else 0,
         "samplers": ["penalties", "temperature", "top_p"],
         "stop": list(sampling.stop),
     }

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from itertools import count, takewhile
 from typing import Any, Final
 
+import structlog
+
 from conductor.adapters.runners import frames
 from conductor.domain.clock import Clock
 from conductor.domain.errors import ModelError
@@ -26,6 +28,8 @@ _ENDING_S: Final = 5.0
 _LONGEST_COMPLAINT: Final = 2_000
 #: The most that is read ahead of an engine that talks faster than we listen.
 _READ_AHEAD: Final = 1 << 20
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +93,8 @@ class ProcessRunner:
 
     async def generate(self, asked: Generation) -> AsyncGenerator[Piece, None]:
         """As `Runner.generate`."""
-        number, box = await self._send({"do": "generate", "asked": frames.asked_as_data(asked)})
+        trace = str(structlog.contextvars.get_contextvars().get("trace_id", ""))
+        number, box = await self._send({"do": "generate", "asked": frames.asked_as_data(asked), "trace": trace})
         ended = False
         try:
             while not ended:
@@ -214,12 +219,18 @@ class ProcessRunner:
                 self._heard_s = self._clock.monotonic_s()
                 if (box := self._open.get(said.get("id", 0))) is not None:
                     box.put(said)
+                elif isinstance(computed := said.get("computed"), dict):
+                    self._log(computed)
         except ValueError:
             self._fail(f"the engine of {self._name} talked nonsense and was ended; asking again loads it anew")
             self._kill()
         except (EOFError, OSError):
             self._fail(await self._ending())
             self._kill()
+
+    def _log(self, computed: Mapping[str, Any]) -> None:
+        """The engine's own account of an answer, under the trace of the request that asked for it."""
+        log.debug("computed", model=self._name, engine_process=self._process.pid, **frames.figures_of(computed))
 
     async def _received(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -229,7 +240,9 @@ class ProcessRunner:
     async def _read_complaints(self) -> None:
         assert self._process.stderr is not None
         while said := await self._process.stderr.read(_LONGEST_COMPLAINT):
-            self._said.extend(line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip())
+            lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
+            self._said.extend(lines)
+            log.debug("engine_said", model=self._name, engine_process=self._process.pid, lines=lines)
 
     async def _ending(self) -> str:
         """How the process ended, with its last words."""

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from conductor.adapters.runners.batch import Batch
+from conductor.adapters.runners.cards import memory_on_cards
 from conductor.adapters.runners.choosing_tokens import Chooser
 from conductor.adapters.runners.grammar import Grammars
 from conductor.adapters.runners.prompts import Prompts
 from conductor.adapters.runners.slot_cache import SlotCache
 from conductor.adapters.runners.tool_calls import ToolSieve, tool_form
-from conductor.adapters.runners.transformers_loading import load
+from conductor.adapters.runners.transformers_loading import ends_of, load
 from conductor.adapters.runners.writing import Emit, Writing
 from conductor.domain.errors import InvalidInput, ModelError
 from conductor.domain.generation import Generation, Usage
@@ -36,6 +37,7 @@ class TransformersEngine:
         most_rows: requests that are computed at a time; others wait.
         most_context_tokens: longest prompt and answer together, if the model knows more; None takes what it knows.
         measure_bytes: tells how much memory this process holds.
+        devices: what the cards that this process sees are called outside, in order.
 
     Raises:
         ModelError: it cannot be loaded; names the remedy.
@@ -43,9 +45,11 @@ class TransformersEngine:
 
     def __init__(
         self, folder: Path, *, name: str, precision: Precision, available_bytes: int, threads: int, most_rows: int,
-        most_context_tokens: int | None, measure_bytes: Callable[[], int],
+        most_context_tokens: int | None, measure_bytes: Callable[[], int], devices: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        loaded = load(folder, name=name, asked=precision, available_bytes=available_bytes, threads=threads)
+        loaded = load(
+            folder, name=name, asked=precision, available_bytes=available_bytes, threads=threads, devices=devices
+        )
         import torch
 
         self._torch = torch
@@ -55,7 +59,7 @@ class TransformersEngine:
         known = int(getattr(config, "max_position_embeddings", None) or _UNBOUNDED_CONTEXT)
         self._context = min(known, most_context_tokens or known)
         self._vocabulary = int(config.vocab_size)
-        self._ends = _ends(self._model, self._tokenizer)
+        self._ends = ends_of(self._model, self._tokenizer)
         self._prompts = Prompts(self._tokenizer)
         self._grammars: Grammars | None = None
         self._window, self._kinds = _window(config)
@@ -68,13 +72,14 @@ class TransformersEngine:
             most_tokens=max(self._context, most_rows * min(self._context, _LEAST_PER_ROW)),
         )
         self._open: dict[int, Writing] = {}
-        on_gpu = sum(torch.cuda.memory_allocated(each) for each in range(torch.cuda.device_count()))
+        on_cards = memory_on_cards(torch, devices)
         self.facts = RunnerFacts(
             backend="transformers",
             device=loaded.devices,
             precision=loaded.precision,
             context_tokens=self._context,
-            memory_bytes=on_gpu or measure_bytes(),
+            memory_bytes=sum(count for _, count in on_cards) or measure_bytes(),
+            memory_on=on_cards,
             constrains=True,
             embeds=True,
             fills_in=self._prompts.fills_in,
@@ -221,13 +226,6 @@ class TransformersEngine:
         if len(self._kinds) > 1:
             return {"full_attention": full, "sliding_attention": near}
         return near
-
-
-def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Token ids after which the model says nothing more."""
-    named = [getattr(model.generation_config, "eos_token_id", None), tokenizer.eos_token_id]
-    listed = [each if isinstance(each, list) else [each] for each in named]
-    return frozenset(int(each) for ids in listed for each in ids if each is not None)
 
 
 def _window(config: Any) -> tuple[int | None, frozenset[str]]:

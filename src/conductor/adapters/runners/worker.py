@@ -110,7 +110,11 @@ class Worker:
             match request["do"]:
                 case "generate":
                     self._open.add(number)
-                    engine.begin(number, frames.asked_of(request["asked"]), self._teller(engine, number))
+                    engine.begin(
+                        number,
+                        frames.asked_of(request["asked"]),
+                        self._teller(engine, number, str(request.get("trace", ""))),
+                    )
                 case "cancel":
                     self._open.discard(number)
                     engine.cancel(number)
@@ -123,14 +127,20 @@ class Worker:
             self._open.discard(number)
             self._send({"id": number, "error": frames.error_as_data(_as_ours(failed))})
 
-    def _teller(self, engine: Engine, number: int) -> Emit:
+    def _teller(self, engine: Engine, number: int, trace: str) -> Emit:
+        began_s = time.monotonic()
+        first_s: float | None = None
+
         def tell(said: Piece | ConductorError) -> None:
+            nonlocal first_s
+            first_s = time.monotonic() if first_s is None else first_s
             if isinstance(said, ConductorError):
                 self._send({"id": number, "error": frames.error_as_data(said)})
             else:
                 self._send({"id": number, "piece": frames.piece_as_data(said)})
                 if said.finish is None:
                     return
+            self._send({"computed": _computed(said, trace, first_s - began_s, time.monotonic() - began_s)})
             self._open.discard(number)
             engine.ended(number)
 
@@ -149,6 +159,16 @@ class Worker:
                 self._requests.put(frames.message(self._source.read(frames.length_of(head))))
         finally:
             os._exit(0)
+
+
+def _computed(last: Piece | ConductorError, trace: str, first_s: float, duration_s: float) -> dict[str, Any]:
+    """What the server's log is told of an answer."""
+    figures: dict[str, Any] = {"trace": trace, "first_token_ms": round(first_s * 1000)}
+    figures["duration_ms"] = round(duration_s * 1000)
+    if isinstance(last, ConductorError):
+        return figures | {"error_code": last.code}
+    usage = {} if last.usage is None else asdict(last.usage)
+    return figures | usage | {"finish": None if last.finish is None else last.finish.value}
 
 
 def _as_ours(failed: BaseException) -> ConductorError:

@@ -26,6 +26,7 @@ class Writing:
         decode: token ids to text, without control tokens.
         sieve: keeps wishes for tools apart.
         emit: told each piece, the last one with `finish`.
+        prompt_tokens: told as read; None tells how long the prompt is.
     """
 
     def __init__(
@@ -39,10 +40,12 @@ class Writing:
         stop: Sequence[str],
         sieve: ToolSieve,
         emit: Emit,
+        prompt_tokens: int | None = None,
     ) -> None:
         self.tokens = list(prompt)
         self.cached_tokens: int | None = None
-        self._prompt_tokens = len(prompt)
+        self._prompt_tokens = len(prompt) if prompt_tokens is None else prompt_tokens
+        self._first = len(prompt)
         self._chooser = chooser
         self._last = len(prompt) + most_tokens
         self._ends = ends
@@ -90,7 +93,7 @@ class Writing:
         rest, calls = self._sieve.rest()
         usage = Usage(
             prompt_tokens=self._prompt_tokens,
-            completion_tokens=len(self.tokens) - self._prompt_tokens,
+            completion_tokens=len(self.tokens) - self._first,
             cached_tokens=self.cached_tokens or 0,
         )
         finish = Finish.TOOL_CALLS if calls else finish

@@ -19,7 +19,7 @@ from conductor.serving.code_blocks import CodeBlock, code_blocks, main_block
 from conductor.serving.code_language import language_named
 from conductor.serving.code_syntax import SyntaxVerdict, Thoroughness, checked_syntax
 from conductor.serving.engine import Answer, Engine, EngineOptions
-from conductor.serving.generations import Hearing
+from conductor.serving.generations import NO_ROOM, Hearing
 from conductor.serving.thoughts import thoughts_apart
 
 
@@ -148,15 +148,17 @@ class CodeGeneration(Engine[CodeGenerationOptions]):
             rounds: JsonObject = {"repair": {"asked": False}}
             if problem and options.repair and hearing.finish is Finish.STOP:
                 yield Piece(text=f"\n\n[{problem}; a corrected version follows]\n\n")
-                async with aclosing(hearing.listen(runner, _repair(asked, answer.text, problem))) as pieces:
-                    async for piece in pieces:
-                        yield piece
-                repaired = await asyncio.to_thread(self.conclude, prompt, options, hearing.text)
-                better = bool(repaired.facts["blocks"]) and _problem(repaired) is None
+                note = "one attempt to repair it did not succeed"
+                try:
+                    async with aclosing(hearing.listen(runner, _repair(asked, answer.text, problem))) as pieces:
+                        async for piece in pieces:
+                            yield piece
+                    repaired = await asyncio.to_thread(self.conclude, prompt, options, hearing.text)
+                    better = bool(repaired.facts["blocks"]) and _problem(repaired) is None
+                except InvalidInput:  # task, code and complaint together do not fit the context
+                    better, note = False, NO_ROOM
                 rounds = {"repair": {"asked": True, "error": problem, "succeeded": better}}
-                answer = repaired if better else answer
-                if not better:
-                    answer = replace(answer, notes=(*answer.notes, "one attempt to repair it did not succeed"))
+                answer = repaired if better else replace(answer, notes=(*answer.notes, note))
         yield hearing.ending()
         yield hearing.answer(answer.text, {**answer.facts, **rounds}, answer.notes)
 

@@ -71,6 +71,10 @@ class ConversationalChat(Engine[ChatOptions]):
             return ""
         return self.persona.strip() or _PLAIN_PERSONA
 
+    def repeats(self, options: ChatOptions) -> bool:
+        """Not within a session, which is another one after each turn."""
+        return super().repeats(options) and not (options.session_id or options.remember)
+
     def ask(self, prompt: str, options: ChatOptions, facts: RunnerFacts) -> Generation:
         """The whole conversation, untrimmed."""
         if not prompt.strip() and not (options.history and options.history[-1].role in (Role.USER, Role.TOOL)):

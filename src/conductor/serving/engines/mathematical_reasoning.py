@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import ClassVar, Final
 
+from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Finish, Generation, Message, Piece, Role, Sampling
 from conductor.domain.json import JsonObject
 from conductor.domain.model import Category
 from conductor.serving.engine import Answer, Engine, EngineOptions
-from conductor.serving.generations import Hearing
+from conductor.serving.generations import NO_ROOM, Hearing
 from conductor.serving.mathematics.check import check_answer
 from conductor.serving.mathematics.given import final_answer
 from conductor.serving.mathematics.verdict import Check, Verdict
@@ -117,12 +118,15 @@ class MathematicalReasoning(Engine[MathOptions]):
                 yield Piece(
                     text=f"\n\n[The final answer was checked and is wrong: {reason}. A second attempt follows.]\n\n"
                 )
-                async with aclosing(hearing.listen(runner, _again(asked, answer))) as pieces:
-                    async for piece in pieces:
-                        yield piece
-                second = await asyncio.to_thread(self.conclude, prompt, options, hearing.text)
-                attempts.append(_attempt(second))
-                answer = second
+                try:
+                    async with aclosing(hearing.listen(runner, _again(asked, answer))) as pieces:
+                        async for piece in pieces:
+                            yield piece
+                except InvalidInput:  # problem, answer and complaint together do not fit the context
+                    answer = replace(answer, notes=(*answer.notes, NO_ROOM))
+                else:
+                    answer = await asyncio.to_thread(self.conclude, prompt, options, hearing.text)
+                    attempts.append(_attempt(answer))
         yield hearing.ending()
         yield hearing.answer(answer.text, {**answer.facts, "attempts": attempts}, answer.notes)
 

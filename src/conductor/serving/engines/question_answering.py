@@ -20,6 +20,7 @@ from conductor.serving.generations import Hearing
 from conductor.serving.passages import Passage, passages, ranked
 from conductor.serving.ports import Runner, RunnerFacts
 from conductor.serving.quotations import Span, fenced, find_quotation
+from conductor.serving.thoughts import without_thoughts
 from conductor.serving.unsupported import unsupported_numbers
 
 NOT_IN_CONTEXT: Final = "The context does not answer this question."
@@ -165,7 +166,7 @@ def _answer(value: JsonValue, problems: tuple[str, ...], written: str, context: 
     text = str(told.get("answer") or "").strip()
     if not told:
         # A model that writes plainly instead of filling in the form has answered too; it only lacks proof.
-        text = written.strip()
+        text = without_thoughts(written, context)
     if told.get("in_context") is False or not text:
         facts: JsonObject = {"answered": False, "supported": None, "quotations": []}
         return Answer(text=NOT_IN_CONTEXT, facts=facts, notes=tuple(notes))

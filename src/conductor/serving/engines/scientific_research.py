@@ -25,6 +25,7 @@ from conductor.serving.library import Library, read_library
 from conductor.serving.passages import ranked
 from conductor.serving.ports import RunnerFacts
 from conductor.serving.quotations import fenced, marked
+from conductor.serving.thoughts import without_thoughts
 
 _MARK: Final = " [unverified]"
 #: A token is hardly ever shorter; references take at most this share of the context.
@@ -140,7 +141,7 @@ class ScientificResearch(Engine[ResearchOptions]):
 
     def conclude(self, prompt: str, options: ResearchOptions, written: str) -> Answer:
         """Mark what is unverified; `facts` has every citation, with its place in `unmarked`, and missing sections."""
-        library = _library(options)
+        library, written = _library(options), without_thoughts(written, prompt)
         found = citations(written, style=_style(options), this_year=self._this_year())
         if library is not None:
             found = resolve(found, library)

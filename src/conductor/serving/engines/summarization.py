@@ -23,6 +23,7 @@ from conductor.serving.passages import terms
 from conductor.serving.ports import Runner, RunnerFacts
 from conductor.serving.quotations import fenced, marked
 from conductor.serving.splitting import parts_that_fit
+from conductor.serving.thoughts import without_thoughts
 from conductor.serving.unsupported import names_can_be_told, unsupported_names, unsupported_numbers
 
 _MARK: Final = " [not in the source]"
@@ -96,7 +97,7 @@ class Summarization(Engine[SummaryOptions]):
     def conclude(self, prompt: str, options: SummaryOptions, written: str) -> Answer:
         """Bring the form in order, measure it, and mark what the source does not say."""
         form = _form(options)
-        text = _in_form(written, form)
+        text = _in_form(without_thoughts(written, prompt), form)
         numbers, names = unsupported_numbers(text, prompt), unsupported_names(text, prompt)
         return Answer(
             text=marked(text, (*numbers, *names), _MARK),
@@ -128,9 +129,8 @@ class Summarization(Engine[SummaryOptions]):
                 levels, parts = levels + 1, parts + len(found)
                 summaries = []
                 for part in found:
-                    summaries.append(
-                        await hearing.hear(runner, self._about_part(part, len(found), options, runner.facts))
-                    )
+                    summary = await hearing.hear(runner, self._about_part(part, len(found), options, runner.facts))
+                    summaries.append(without_thoughts(summary, part))
                     cut = cut or hearing.finish is Finish.LENGTH
                     yield Piece()  # a sign of life, and where a caller who left is noticed
                 source = "\n\n".join(summary.strip() for summary in summaries)

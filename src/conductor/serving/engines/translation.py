@@ -1,15 +1,17 @@
 """Translate: find out the source language, split what is too long, carry over what must not change, and check that.
 
-Models trained to translate by codes (their name contains `nllb`) are given codes and one sentence at a time, which is
-what they were trained on; every other model is asked in words. Code blocks never reach a model. In a batch, a text
-that fails does not lose the others.
+Models that are told languages by codes (NLLB) are given codes and one sentence at a time, which is what they were
+trained on, with a bound: when they lose the thread they repeat themselves. Every other model is asked in words. Code
+blocks never reach a model. In a batch, models of this machine compute several texts together, and a text that fails
+does not lose the others.
 
 Not checked: whether the translation means the same. Its language is checked where a detector is there.
 """
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import ClassVar, Final
 
 import anyio.to_thread
@@ -18,6 +20,7 @@ from conductor.domain.errors import ConductorError, InvalidInput
 from conductor.domain.generation import Finish, Generation, Message, Piece, Role, Sampling
 from conductor.domain.json import JsonObject
 from conductor.domain.model import Category
+from conductor.serving.abreast import in_order
 from conductor.serving.engine import Answer, Engine, EngineOptions, ModelDesk
 from conductor.serving.generations import Hearing
 from conductor.serving.nllb import Language, language
@@ -25,16 +28,20 @@ from conductor.serving.ports import LanguageDetector, Runner, RunnerFacts
 from conductor.serving.quotations import fenced, without_fence
 from conductor.serving.registers import Register, address, signs_against
 from conductor.serving.splitting import parts_that_fit, sentences
+from conductor.serving.thoughts import without_thoughts
 from conductor.serving.untranslatable import code_apart, missing
 
 #: Of the context for the question, so that a translation that is longer than its text has room.
 _SHARE_OF_CONTEXT: Final = 0.4
+#: A translation has fewer tokens than its text has bytes; short ones get so many more.
+_MORE_THAN_BYTES: Final = 40
 _SURE_ENOUGH: Final = 0.5
 _VERY_SURE: Final = 0.9
 #: Shorter texts are often names, which no detector can place.
 _TELLING_CHARACTERS: Final = 40
 _SHOWN_LOSSES: Final = 8
 _MOST_TEXTS: Final = 1_000
+_TEXTS_AT_ONCE: Final = 8
 _CUT: Final = "a part reached the length limit and is cut off"
 
 
@@ -65,6 +72,7 @@ class _Text:
     certainty: float | None = None
     notes: list[str] = field(default_factory=list)
     failure: ConductorError | None = None
+    hearing: Hearing = field(default_factory=Hearing)
 
     def facts(self) -> JsonObject:
         return {
@@ -119,7 +127,7 @@ class Translation(Engine[TranslationOptions]):
 
     def conclude(self, prompt: str, options: TranslationOptions, written: str) -> Answer:
         """Check one translation; `facts` as one text's."""
-        text = _Text(prompt, without_fence("text", written))
+        text = _Text(prompt, without_fence("text", without_thoughts(written, prompt)))
         text.source, text.certainty = self._source(prompt, options)
         self._check(text, options)
         return Answer(text=text.translation, facts=text.facts(), notes=tuple(text.notes))
@@ -131,17 +139,20 @@ class Translation(Engine[TranslationOptions]):
         _register(options)
         hearing = Hearing()
         async with self.desk.lease(self.category) as runner:
-            for place, text in enumerate(texts):
-                if place:
-                    yield Piece(text="\n\n")
-                try:
-                    async with aclosing(self._translate(text, options, runner, hearing)) as pieces:
-                        async for piece in pieces:
-                            yield piece
-                except ConductorError as failure:
-                    # One text's failure must not lose the others; a lone text's failure is the whole answer's.
-                    text.failure, text.translation = failure, ""
-                    text.notes.append(f"not translated: {failure.message}")
+            # A model of this machine computes several texts together; an endpoint's limits are its owner's.
+            at_once = _TEXTS_AT_ONCE if runner.facts.memory_bytes else 1
+            streams = [partial(self._attempt, text, options, runner) for text in texts]
+            at = 0
+            async with aclosing(in_order(streams, at_once=at_once)) as found:
+                async for place, piece in found:
+                    for _ in range(at, place):
+                        yield Piece(text="\n\n")
+                    at = place
+                    yield piece
+            for _ in texts[at + 1 :]:
+                yield Piece(text="\n\n")
+        for text in texts:
+            hearing.join(text.hearing)
         failed = [text.failure for text in texts if text.failure is not None]
         if len(failed) == len(texts):
             raise failed[0]
@@ -152,9 +163,18 @@ class Translation(Engine[TranslationOptions]):
             tuple(_numbered(texts)),
         )
 
-    async def _translate(
-        self, text: _Text, options: TranslationOptions, runner: Runner, hearing: Hearing
-    ) -> AsyncGenerator[Piece, None]:
+    async def _attempt(self, text: _Text, options: TranslationOptions, runner: Runner) -> AsyncGenerator[Piece, None]:
+        """One text's failure must not lose the others; a lone text's failure is the whole answer's."""
+        try:
+            async with aclosing(self._translate(text, options, runner)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except ConductorError as failure:
+            text.failure, text.translation = failure, ""
+            text.notes.append(f"not translated: {failure.message}")
+
+    async def _translate(self, text: _Text, options: TranslationOptions, runner: Runner) -> AsyncGenerator[Piece, None]:
+        hearing = text.hearing
         if not any(sign.isalpha() for sign in text.text):
             text.translation = text.text
             text.notes.append("there are no words in it, so it was left as it is")
@@ -175,7 +195,7 @@ class Translation(Engine[TranslationOptions]):
                     async for piece in pieces:
                         yield piece
                 ending = part[len(bare) :]
-                text.translation += without_fence("text", hearing.text) + ending
+                text.translation += without_fence("text", without_thoughts(hearing.text, bare)) + ending
                 if hearing.finish is Finish.LENGTH and _CUT not in text.notes:
                     text.notes.append(_CUT)
                 if ending:
@@ -197,7 +217,12 @@ class Translation(Engine[TranslationOptions]):
         target = language(options.target, field="target")
         sampling = options.sampling or self.sampling
         if _by_codes(facts):
-            return Generation(prompt=text, languages=(source.code, target.code), sampling=sampling)
+            bound = sampling.max_tokens or len(text.encode()) + _MORE_THAN_BYTES
+            return Generation(
+                prompt=text,
+                languages=(source.code, target.code),
+                sampling=replace(sampling, max_tokens=bound),
+            )
         asked = f"Translate from {source.name} into {target.name}.\n\n{fenced('text', text)}"
         return Generation(
             messages=(
@@ -272,7 +297,7 @@ def _register(options: TranslationOptions) -> Register:
 
 
 def _by_codes(facts: RunnerFacts) -> bool:
-    return "nllb" in facts.model.casefold()
+    return facts.translates
 
 
 def _with_words(parts: list[str]) -> Iterator[str]:
