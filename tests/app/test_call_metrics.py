@@ -2,9 +2,11 @@
 
 import asyncio
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from conductor.app.metrics import Metrics
+from conductor.app.serving.call_groups import Brief, CallGroup
 from conductor.app.serving.calls import CallDecision, CallJournal, CallOutcome, CallRecord, Ending
 from conductor.domain.model import Category, ModelName
 
@@ -39,7 +41,7 @@ def samples(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
 
 async def told(metrics: Metrics, *records: CallRecord) -> None:
     journal = CallJournal()
-    journal.listen(metrics.on_calls)
+    journal.listen(metrics.calls.on_calls)
     for each in records:
         journal.put(each)
     journal.close()
@@ -74,3 +76,29 @@ def test_models_that_come_and_go_share_one_label_in_the_end() -> None:
     assert len(counted) == 101
     assert counted["translation", "owner/0", "succeeded"] == 1
     assert counted["others", "others", "succeeded"] == 400
+
+
+def test_relayed_calls_that_are_told_together_are_in_the_same_families_and_classes() -> None:
+    metrics, key = Metrics(), ("translation", "owner/name")
+    briefs = [
+        Brief(str(number), ending, 0.0, 0.1 * number, None if number % 2 else 0.01, 1, 2, 0, "", "")
+        for number, ending in enumerate([Ending.SUCCEEDED] * 40 + [Ending.FAILED])
+    ]
+    alone = [
+        CallOutcome(
+            ending=brief.ending, completion_tokens=2, first_token_s=brief.first_token_s, duration_s=brief.duration_s
+        )
+        for brief in briefs
+    ]
+    one_by_one = Metrics()
+    asyncio.run(told(one_by_one, *map(record, alone)))
+
+    metrics.calls.on_group(CallGroup.of(Category(key[0]), ModelName(key[1]), "", 0.0, briefs))
+
+    together, apart = (
+        [line for line in each.render()[0].decode().splitlines() if "conductor_gen" in line and "_sum" not in line]
+        for each in (metrics, one_by_one)
+    )
+    assert together == apart
+    assert samples(metrics, "conductor_generations_total")[*key, "succeeded"] == 40
+    assert samples(metrics, "conductor_generation_seconds_sum")[key] == pytest.approx(78.0)

@@ -15,6 +15,7 @@ from conductor.domain.units import GIB
 
 SOUND = {
     "torch": "2.13.0", "transformers": "5.23.1", "safetensors": "0.8.0", "llguidance": "1.9.1", "jinja2": "3.1.6",
+    "accelerate": "1.15.0", "bitsandbytes": "0.50.2",
     "gguf": "0.19.0", "xllamacpp": "2026.11", "sympy": "1.14.0", "lingua-language-detector": "2.1.1", "jsonschema": "4.26.0",
 }  # fmt: skip
 ENDPOINT = ModelName("http://127.0.0.1:9/v1#m")
@@ -42,9 +43,10 @@ def test_another_torch_than_the_pinned_one_is_wrong_and_its_extra_is_installed_w
     assert {need for need, check in found.items() if check.fails} == {"torch"}
     assert found["torch"].verdict is Verdict.WRONG
     assert extras_to_install(found.values()) == ["hf"]
-    assert install_command(["hf"])[-5:] == [
+    assert install_command(["hf"])[-6:] == [
         "torch==2.13.0",
         "transformers>=5.23,<6",
+        "accelerate>=1.12,<2",
         "safetensors>=0.8",
         "llguidance>=1.9,<2",
         "jinja2>=3.1",

@@ -34,9 +34,10 @@ class Metrics:
             buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
             registry=self._registry,
         )
+        self._routes: dict[tuple[str, str, int], Histogram] = {}
 
-        #: A listener for `CallJournal`.
-        self.on_calls = CallMetrics(self._registry).on_calls
+        #: Listens to calls of language models.
+        self.calls = CallMetrics(self._registry)
 
     def on_transition(self, task: Task, event: TaskEvent) -> None:
         """Listener for `Transitions`."""
@@ -46,7 +47,11 @@ class Metrics:
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one HTTP request; `route` is the pattern, not the path, so labels stay few."""
-        self._requests.labels(method, route, str(status)).observe(seconds)
+        labels = (method, route, status)
+        histogram = self._routes.get(labels)
+        if histogram is None:  # looking it up by its labels costs more than observing
+            histogram = self._routes[labels] = self._requests.labels(method, route, str(status))
+        histogram.observe(seconds)
 
     def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Offer a value that is read when metrics are asked for."""

@@ -9,87 +9,29 @@ Not covered: a line that was being answered when the server was killed is answer
 """
 
 import asyncio
-import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 import orjson
 import structlog
 
 from conductor.adapters.document_folder import DocumentFolder
+from conductor.app.serving.batch import Batch, BatchBounds
+from conductor.app.serving.batch_lines import BatchLines, Line, told
 from conductor.app.serving.files import ServingFiles
+from conductor.app.tracing import traced
 from conductor.domain.clock import Clock
 from conductor.domain.errors import Conflict, InvalidInput, NotFound, Overloaded, StorageError
 
 ENDPOINTS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
-_MOST_ERRORS_TOLD: Final = 50
 _MOST_TRIES: Final = 5
 _AGAIN: Final = frozenset({429, 503})
-_ENDED: Final = frozenset({"failed", "completed", "expired", "cancelled"})
 
 #: Answers one request: the path and the body in, the status and the answer out.
 Perform = Callable[[str, dict[str, Any]], Awaitable[tuple[int, dict[str, Any]]]]
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchBounds:
-    """How much is taken.
-
-    Args:
-        at_once: lines that are answered side by side.
-        retry_s: before the second try of a line that was refused for want of room; doubles.
-    """
-
-    batches: int = 1_000
-    unfinished: int = 100
-    lines: int = 50_000
-    at_once: int = 4
-    expires_after_s: int = 86_400
-    retry_s: float = 1.0
-
-
-@dataclass(slots=True, kw_only=True)
-class Batch:
-    """A batch; times are Unix seconds, None until they come."""
-
-    batch_id: str
-    endpoint: str
-    input_file_id: str
-    output_file_id: str
-    error_file_id: str
-    metadata: dict[str, str]
-    created_at: int
-    expires_at: int
-    completion_window: str = "24h"
-    status: str = "validating"
-    in_progress_at: int | None = None
-    finalizing_at: int | None = None
-    completed_at: int | None = None
-    failed_at: int | None = None
-    expired_at: int | None = None
-    cancelling_at: int | None = None
-    cancelled_at: int | None = None
-    total: int = 0
-    completed: int = 0
-    failed: int = 0
-    errors: list[dict[str, Any]] = field(default_factory=list)
-    #: Which of the two files hold anything; known at the end.
-    has_output: bool = False
-    has_errors: bool = False
-
-    @property
-    def is_ended(self) -> bool:
-        """Whether nothing more happens to it."""
-        return self.status in _ENDED
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    custom_id: str
-    body: dict[str, Any]
 
 
 class Batches:
@@ -109,6 +51,7 @@ class Batches:
         self._clock = clock
         self._new_id = new_id
         self._bounds = bounds or BatchBounds()
+        self._lines = BatchLines(files.folder, most_lines=self._bounds.lines)
         self._batches: dict[str, Batch] = {}
         self._perform: Perform | None = None
         self._wake = asyncio.Event()
@@ -116,8 +59,7 @@ class Batches:
 
     async def recover(self) -> None:
         """Find the batches of earlier runs; those that were not finished go on."""
-        documents = await asyncio.to_thread(self._folder.documents)
-        found = [Batch(**document) for document in documents.values()]
+        found = await asyncio.to_thread(self._folder.all_as, Batch)
         self._batches = {batch.batch_id: batch for batch in sorted(found, key=lambda batch: batch.created_at)}
         self._wake.set()
 
@@ -206,7 +148,8 @@ class Batches:
 
     async def _attend(self, batch: Batch, perform: Perform) -> None:
         """One batch to its end. What fails here is the batch's, not the server's."""
-        working = asyncio.create_task(self._work(batch, perform), name=batch.batch_id)
+        with traced(None), structlog.contextvars.bound_contextvars(batch=batch.batch_id):
+            working = asyncio.create_task(self._work(batch, perform), name=batch.batch_id)
         self._working = batch.batch_id, working
         try:
             await asyncio.wait([working])
@@ -217,12 +160,12 @@ class Batches:
         failure = None if working.cancelled() else working.exception()
         if isinstance(failure, StorageError | OSError | ExceptionGroup):
             log.error("batch_failed", batch=batch.batch_id, reason=str(failure))
-            batch.errors = [_told("storage", str(failure)[:500])]
+            batch.errors = [told("storage", str(failure)[:500])]
             await self._end(batch, "failed")
         elif failure is not None:
             raise failure
         elif batch.status == "cancelling":
-            await asyncio.to_thread(self._answered, batch)
+            await asyncio.to_thread(self._lines.answered, batch)
             await self._publish(batch)
             await self._end(batch, "cancelled")
 
@@ -230,13 +173,13 @@ class Batches:
         if batch.status == "cancelling":
             return
         if batch.status == "validating":
-            batch.errors = await asyncio.to_thread(self._faults, batch)
+            batch.errors = await asyncio.to_thread(self._lines.faults, batch)
             if batch.errors:
                 await self._end(batch, "failed")
                 return
             batch.status, batch.in_progress_at = "in_progress", int(self._clock.now_unix_s())
             await self._keep(batch)
-        answered = await asyncio.to_thread(self._answered, batch)
+        answered = await asyncio.to_thread(self._lines.answered, batch)
         in_time = await self._answer_all(batch, answered, perform)
         batch.status, batch.finalizing_at = "finalizing", int(self._clock.now_unix_s())
         await self._publish(batch)
@@ -244,7 +187,7 @@ class Batches:
 
     async def _answer_all(self, batch: Batch, answered: frozenset[str], perform: Perform) -> bool:
         """Answer what is not answered yet; whether that was done in time."""
-        lines = self._requests(batch)
+        lines_left = self._lines.requests(batch, without=answered)
         in_time = True
 
         async def work() -> None:
@@ -256,13 +199,12 @@ class Batches:
                 else:
                     await self._answer(batch, line, perform)
 
-        lines_left = _Locked(line for line in lines if line.custom_id not in answered)
         async with asyncio.TaskGroup() as group:
             for _ in range(self._bounds.at_once):
                 group.create_task(work())
         return in_time
 
-    async def _answer(self, batch: Batch, line: _Line, perform: Perform) -> None:
+    async def _answer(self, batch: Batch, line: Line, perform: Perform) -> None:
         for attempt in range(_MOST_TRIES):
             status, document = await perform(batch.endpoint, line.body)
             if status not in _AGAIN or attempt == _MOST_TRIES - 1:
@@ -278,7 +220,7 @@ class Batches:
         else:
             batch.failed += 1
 
-    async def _note_expiry(self, batch: Batch, line: _Line) -> None:
+    async def _note_expiry(self, batch: Batch, line: Line) -> None:
         error = {"code": "batch_expired", "message": "the batch's time was over before this line was answered"}
         entry = {"id": f"batch_req_{self._new_id()}", "custom_id": line.custom_id, "response": None, "error": error}
         await self._files.append(batch.error_file_id, orjson.dumps(entry) + b"\n")
@@ -314,89 +256,3 @@ class Batches:
                 raise Conflict(f"{len(self._batches)} batches are kept already")
             del self._batches[oldest.batch_id]
             await asyncio.to_thread(self._folder.remove, oldest.batch_id)
-
-    # Reading the files; blocking.
-
-    def _faults(self, batch: Batch) -> list[dict[str, Any]]:
-        """What is wrong with the lines; counts them."""
-        faults: list[dict[str, Any]] = []
-        seen: set[str] = set()
-        batch.total = 0
-        for number, raw in enumerate(self._files.folder.lines(batch.input_file_id), start=1):
-            if not raw.strip():
-                continue
-            batch.total += 1
-            if batch.total > self._bounds.lines:
-                return [_told("too_many_lines", f"a batch may have {self._bounds.lines:,} lines here; split it")]
-            try:
-                _note_id(_read(raw, batch.endpoint).custom_id, seen)
-            except InvalidInput as fault:
-                faults.append(_told("invalid_line", fault.message, line=number, param=fault.field))
-                if len(faults) >= _MOST_ERRORS_TOLD:
-                    break
-        return faults or ([] if batch.total else [_told("empty_file", "the file has no line")])
-
-    def _requests(self, batch: Batch) -> Iterator[_Line]:
-        for raw in self._files.folder.lines(batch.input_file_id):
-            if raw.strip():
-                yield _read(raw, batch.endpoint)
-
-    def _answered(self, batch: Batch) -> frozenset[str]:
-        """Lines that an earlier run answered; counts them."""
-        folder, found = self._files.folder, []
-        for file_id in (batch.output_file_id, batch.error_file_id):
-            folder.drop_torn_line(file_id)
-            found.append([str(orjson.loads(raw)["custom_id"]) for raw in folder.lines(file_id)])
-        batch.completed, batch.failed = len(found[0]), len(found[1])
-        return frozenset(found[0] + found[1])
-
-
-class _Locked:
-    """One iterator for several threads."""
-
-    def __init__(self, lines: Iterator[_Line]) -> None:
-        self._lines = lines
-        self._lock = threading.Lock()
-
-    def __iter__(self) -> Iterator[_Line]:
-        return self
-
-    def __next__(self) -> _Line:
-        with self._lock:
-            return next(self._lines)
-
-
-def _read(raw: bytes, endpoint: str) -> _Line:
-    """One line of an input file.
-
-    Raises:
-        InvalidInput: it is no request for the endpoint.
-    """
-    try:
-        line = orjson.loads(raw)
-    except orjson.JSONDecodeError as broken:
-        raise InvalidInput(f"the line is no JSON: {broken}"[:300]) from None
-    if not isinstance(line, dict):
-        raise InvalidInput("the line is no JSON object")
-    custom_id, body = line.get("custom_id"), line.get("body")
-    if not isinstance(custom_id, str) or not 1 <= len(custom_id) <= 512:
-        raise InvalidInput("custom_id must be text of 1 to 512 characters", field="custom_id")
-    if line.get("method") != "POST":
-        raise InvalidInput("method must be POST", field="method")
-    if line.get("url") != endpoint:
-        raise InvalidInput(f"url must be {endpoint}, as the batch's endpoint", field="url")
-    if not isinstance(body, dict):
-        raise InvalidInput("body must be an object", field="body")
-    if body.get("stream"):
-        raise InvalidInput("a batch cannot stream; leave stream out", field="body.stream")
-    return _Line(custom_id, body)
-
-
-def _note_id(custom_id: str, seen: set[str]) -> None:
-    if custom_id in seen:
-        raise InvalidInput(f"the custom_id {custom_id[:100]!r} was used before", field="custom_id")
-    seen.add(custom_id)
-
-
-def _told(code: str, message: str, *, line: int | None = None, param: str | None = None) -> dict[str, Any]:
-    return {"code": code, "message": message, "line": line, "param": param}

@@ -1,67 +1,117 @@
 """What Prometheus sees of calls to language models: how many by ending, how long they took, how many tokens they wrote.
 
-Fed by the `CallJournal` in groups, behind the answers, so that a call waits for none of it. Labels are categories and models
-of the model table, which comes and goes; so the first pairs have labels of their own and all further ones share one.
-
-Not covered: requests that the gateway passes on unparsed, whose accounts are in `GET /stats`.
+Fed by the `CallJournal` and by the gateway's groups, behind the answers, so that a call waits for none of it. Counts are
+kept plainly and become samples when somebody looks, which makes counting a thousand relayed calls as cheap as one. Labels
+are categories and models of the model table, which comes and goes; so the first pairs have labels of their own and all
+further ones share one.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+import numpy as np
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
+from conductor.app.serving.call_groups import CallGroup
 from conductor.app.serving.calls import CallRecord, Ending
 
 #: Category and model together; a histogram of one pair is about fifteen time series.
 _MOST_PAIRS: Final = 100
 _OTHERS: Final = ("others", "others")
 _LABELS: Final = ("category", "model")
+_DURATIONS_S: Final = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+_FIRST_TOKENS_S: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
 
-class CallMetrics:
+class CallMetrics(Collector):
     """Counts calls that ended."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._pairs: set[tuple[str, str]] = set()
-        self._calls = Counter(
-            "conductor_generations", "Calls to language models by their ending", [*_LABELS, "ending"], registry=registry
-        )
-        self._durations = Histogram(
-            "conductor_generation_seconds",
-            "Decision to the end of the answer, of calls that succeeded; loading is in it",
-            _LABELS,
-            buckets=(0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000),
-            registry=registry,
-        )
-        self._first_tokens = Histogram(
-            "conductor_generation_first_token_seconds",
-            "Decision to the first piece of the answer; loading is in it",
-            _LABELS,
-            buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300),
-            registry=registry,
-        )
-        self._tokens = Counter(
-            "conductor_generated_tokens", "Tokens that language models wrote", _LABELS, registry=registry
-        )
+        self._pairs: dict[tuple[str, str], _Pair] = {}
+        registry.register(self)
 
     async def on_calls(self, records: Sequence[CallRecord]) -> None:
         """Listener for `CallJournal`."""
         for record in records:
-            self._count(record)
+            outcome = record.outcome
+            pair = self._pair(record.decision.category, record.decision.model)
+            pair.endings[outcome.ending] += 1
+            pair.tokens += outcome.completion_tokens
+            if outcome.ending is Ending.SUCCEEDED:
+                pair.durations.add((outcome.duration_s,))
+            if outcome.first_token_s is not None:
+                pair.first_tokens.add((outcome.first_token_s,))
 
-    def _count(self, record: CallRecord) -> None:
-        outcome, pair = record.outcome, self._labels(record)
-        self._calls.labels(*pair, outcome.ending.value).inc()
-        self._tokens.labels(*pair).inc(outcome.completion_tokens)
-        if outcome.ending is Ending.SUCCEEDED:
-            self._durations.labels(*pair).observe(outcome.duration_s)
-        if outcome.first_token_s is not None:
-            self._first_tokens.labels(*pair).observe(outcome.first_token_s)
+    def on_group(self, group: CallGroup) -> None:
+        """Listener for `RelayedCalls`."""
+        pair = self._pair(group.category, group.model)
+        pair.endings.update(group.endings)
+        pair.tokens += group.completion_tokens
+        pair.durations.add(group.durations_s)
+        pair.first_tokens.add(group.first_tokens_s)
 
-    def _labels(self, record: CallRecord) -> tuple[str, str]:
-        pair = (str(record.decision.category), str(record.decision.model))
-        if pair not in self._pairs and len(self._pairs) >= _MOST_PAIRS:
-            return _OTHERS
-        self._pairs.add(pair)
-        return pair
+    def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
+        """All families."""
+        calls = CounterMetricFamily(
+            "conductor_generations", "Calls to language models by their ending", labels=[*_LABELS, "ending"]
+        )
+        tokens = CounterMetricFamily("conductor_generated_tokens", "Tokens that language models wrote", labels=_LABELS)
+        durations = HistogramMetricFamily(
+            "conductor_generation_seconds",
+            "Decision to the end of the answer, of calls that succeeded; loading is in it",
+            labels=_LABELS,
+        )
+        first_tokens = HistogramMetricFamily(
+            "conductor_generation_first_token_seconds",
+            "Decision to the first piece of the answer; loading is in it",
+            labels=_LABELS,
+        )
+        for labels, pair in self._pairs.items():
+            for ending, count in pair.endings.items():
+                calls.add_metric([*labels, ending.value], count)
+            tokens.add_metric(labels, pair.tokens)
+            durations.add_metric(labels, pair.durations.buckets(), pair.durations.total_s)
+            first_tokens.add_metric(labels, pair.first_tokens.buckets(), pair.first_tokens.total_s)
+        yield from (calls, durations, first_tokens, tokens)
+
+    def _pair(self, category: str, model: str) -> "_Pair":
+        labels = (str(category), str(model))
+        found = self._pairs.get(labels)
+        if found is None:
+            labels = labels if len(self._pairs) < _MOST_PAIRS else _OTHERS
+            found = self._pairs.setdefault(labels, _Pair())
+        return found
+
+
+class _Pair:
+    """What is counted of one category and model."""
+
+    def __init__(self) -> None:
+        self.endings: Counter[Ending] = Counter()
+        self.tokens = 0
+        self.durations, self.first_tokens = _Buckets(_DURATIONS_S), _Buckets(_FIRST_TOKENS_S)
+
+
+class _Buckets:
+    """A histogram of seconds."""
+
+    def __init__(self, bounds_s: Sequence[float]) -> None:
+        self._bounds_s = np.array(bounds_s)
+        self._names = [*map(floatToGoString, bounds_s), "+Inf"]
+        self._counts = np.zeros(len(bounds_s) + 1, dtype=np.int64)
+        self.total_s = 0.0
+
+    def add(self, seconds: Sequence[float]) -> None:
+        if not seconds:
+            return
+        self.total_s += sum(seconds)
+        self._counts += np.bincount(np.searchsorted(self._bounds_s, seconds), minlength=len(self._counts))
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Bounds as Prometheus writes them, and how many were not above."""
+        return list(zip(self._names, accumulate(map(float, self._counts)), strict=True))

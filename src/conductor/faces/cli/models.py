@@ -13,11 +13,11 @@ from rich.text import Text
 
 from conductor.domain.units import format_bytes
 from conductor.faces.cli import context as contexts
-from conductor.faces.cli import printing, served_models
+from conductor.faces.cli import model_statistics, printing, served_models
 from conductor.faces.cli.client import Client
 from conductor.faces.cli.status import print_mind
 
-app = typer.Typer(name="models", help="Models: list, show, load, unload, export.", no_args_is_help=True)
+app = typer.Typer(name="models", help="Models: list, show, load, unload, stats, export.", no_args_is_help=True)
 
 #: Characters of a line that the other columns take: the longest word of each, and two spaces before it.
 _OTHER_COLUMNS: Final = len("hugging face") + len("not in use") + len("1023.9 MiB") + 12 + 4 * 2
@@ -70,6 +70,7 @@ def _mind(client: Client, notes: Console, *, patience_s: float) -> dict[str, Any
 
 
 served_models.register(app)
+model_statistics.register(app)
 
 
 @app.command("export")

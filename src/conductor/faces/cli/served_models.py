@@ -85,7 +85,7 @@ def unload(context: typer.Context, wanted: _Wanted, as_json: _Json = False) -> N
 def print_served(here: "Context", models: Sequence[Mapping[str, Any]]) -> None:
     """The served models as a table; where there are none, how to come by some."""
     if not models:
-        _print_nothing_served(here)
+        print_nothing_served(here)
         return
     rows = [[one["category"], one["title"], _state(one), _memory(one), one["backend"]] for one in models]
     here.console.print(printing.table(["Served for", "Model", "State", "Memory", "Backend"], rows, numbers=["Memory"]))
@@ -94,9 +94,12 @@ def print_served(here: "Context", models: Sequence[Mapping[str, Any]]) -> None:
             here.console.print(f"{one['category']}: {one['reason']}", style="red", markup=False)
         elif one["state"] == "loaded":
             _print_notes(here, one)
+        if one["failing"]:
+            here.console.print(f"{one['title']}: {one['failing']}", style="red", markup=False)
 
 
-def _print_nothing_served(here: "Context") -> None:
+def print_nothing_served(here: "Context") -> None:
+    """Say how to come by served models."""
     from conductor.app.serving.model_table import settings_page
 
     page = settings_page(here.installation).path
@@ -151,6 +154,8 @@ def _facts(model: Mapping[str, Any]) -> Iterator[tuple[str, str | Text]]:
     yield "State", state
     if model["reason"]:
         yield "Why", model["reason"]
+    if model["failing"]:
+        yield "Failing", Text(model["failing"], "red")
     if model["backend"]:
         yield "Runs by", f"{model['backend']} on {model['device']}" if model["device"] else model["backend"]
     if precision := _precision(model):
@@ -180,6 +185,8 @@ def _precision(model: Mapping[str, Any]) -> str:
 
 
 def _state(model: Mapping[str, Any]) -> Text:
+    if model["failing"] and model["state"] in ("loaded", "absent"):
+        return Text("failing", "red")
     return Text(model["state"], _STYLES.get(model["state"], ""))
 
 
