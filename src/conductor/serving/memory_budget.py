@@ -19,8 +19,11 @@ from conductor.domain.units import MIB
 from conductor.serving.ports import MemoryNeed, ModelHeader
 
 #: Of a backend's process and libraries, before anything was measured. A process with torch, Transformers and a Llama of
-#: two small layers takes 380 MiB on a processor, one with llama.cpp 23 MiB; buffers for computing come on top.
-OVERHEAD_BYTES: Final[Mapping[str, int]] = {"transformers": 600 * MIB, "llama.cpp": 150 * MIB}
+#: two small layers takes 380 MiB on a processor, one with llama.cpp 23 MiB; buffers for computing come on top. vLLM's
+#: processes took 2 GiB beside its cache on a processor.
+OVERHEAD_BYTES: Final[Mapping[str, int]] = {
+    "transformers": 600 * MIB, "llama.cpp": 150 * MIB, "llama-server": 150 * MIB, "vllm": 2_048 * MIB,
+}  # fmt: skip
 _OTHER_OVERHEAD_BYTES: Final = 300 * MIB
 #: Observations that count; older ones tell of other versions of a backend.
 _MOST_OBSERVED: Final = 32

@@ -12,7 +12,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from conductor.domain.model import Category, ModelName
+from conductor.domain.model import Category, ModelName, Precision
+from conductor.domain.server_program import split_program
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +34,12 @@ EXTRAS: Final[Mapping[str, tuple[Package, ...]]] = MappingProxyType({
     "hf": (
         Package(name="torch", versions="==2.13.0"),
         Package(name="transformers", versions=">=5.23,<6"),
+        Package(name="accelerate", versions=">=1.12,<2"),
         Package(name="safetensors", versions=">=0.8"),
         Package(name="llguidance", versions=">=1.9,<2"),
         Package(name="jinja2", versions=">=3.1"),
     ),
+    "quantised": (Package(name="torch", versions="==2.13.0"), Package(name="bitsandbytes", versions=">=0.50,<1")),
     "gguf": (Package(name="gguf", versions=">=0.17"), Package(name="xllamacpp", versions=">=2026.10")),
     "math": (Package(name="sympy", versions=">=1.14"),),
     "languages": (Package(name="lingua-language-detector", versions=">=2.1,<3"),),
@@ -58,6 +61,8 @@ class Place(StrEnum):
     ENDPOINT = "endpoint"
     LLAMA_CPP = "llama.cpp"
     TRANSFORMERS = "transformers"
+    LLAMA_SERVER = "llama-server"
+    VLLM = "vllm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,28 +84,42 @@ class ExtraNeed:
         return EXTRAS[self.extra]
 
 
+#: On processors 8 bits are torch's own; on cards both are of this extra, but from here no card can be seen.
+_ROUNDING: Final = (ExtraNeed(extra="quantised", why="holds weights in 4 bits (8-bit on processors)", essential=False),)
+
+
 def place_of(model: ModelName) -> Place:
-    """What runs a model of this name."""
+    """What runs a model of this name; a program may take the place of our own engine where the name asks for none."""
+    program, _ = split_program(model)
+    if program is not None:
+        return Place(program.value)
     if "://" in model:
         return Place.ENDPOINT
     return Place.LLAMA_CPP if model.lower().endswith(".gguf") else Place.TRANSFORMERS
 
 
-def needs_of(model: ModelName, category: Category | None = None) -> tuple[ExtraNeed, ...]:
-    """The extras that a model needs, and those of the engine of its category."""
+def needs_of(
+    model: ModelName, category: Category | None = None, precision: Precision | None = None
+) -> tuple[ExtraNeed, ...]:
+    """The extras that a model needs, those of its precision, and those of the engine of its category."""
     by_place = {
         Place.ENDPOINT: (),
         Place.LLAMA_CPP: (ExtraNeed(extra="gguf", why="runs GGUF files", essential=True),),
         Place.TRANSFORMERS: (ExtraNeed(extra="hf", why="runs models of Hugging Face", essential=True),),
+        Place.LLAMA_SERVER: (),
+        Place.VLLM: (),
     }
     engine = _ENGINES.get(category or "", ())
-    return (*by_place[place_of(model)], *(ExtraNeed(extra=e, why=why, essential=False) for e, why in engine))
+    place = place_of(model)
+    rounding = _ROUNDING if place is Place.TRANSFORMERS and precision is Precision.INT4 else ()
+    return (*by_place[place], *rounding, *(ExtraNeed(extra=e, why=why, essential=False) for e, why in engine))
 
 
 def optional_needs() -> tuple[ExtraNeed, ...]:
     """What an installation without a model table could have."""
     own = [
         ExtraNeed(extra="hf", why="runs models of Hugging Face", essential=False),
+        *_ROUNDING,
         ExtraNeed(extra="gguf", why="runs GGUF files", essential=False),
     ]
     return (*own, *(ExtraNeed(extra=e, why=why, essential=False) for each in _ENGINES.values() for e, why in each))

@@ -57,6 +57,7 @@ class EndpointBackend:
             embeds=listed.embeds is not False,
             fills_in=True,
             model=model,
+            sees=listed.sees is not False,
         )
         if address.dialect == "ollama":
             return OllamaRunner(self._client, origin=address.origin, model=listed.name, facts=facts)
@@ -110,6 +111,7 @@ class EndpointBackend:
             embeds="embedding" in shown.capabilities or None,
             context_tokens=shown.context_tokens,
             quantization=model.quantization,
+            sees="vision" in shown.capabilities,
         )
 
 

@@ -23,6 +23,7 @@ class ListedModel:
         embeds: whether it is for embeddings; None where the list does not say.
         context_tokens: longest prompt and answer, as loaded where it is; 0 where the list does not say.
         quantization: in the server's words; empty where the list does not say.
+        sees: whether it takes pictures; None where the list does not say.
         owned_by: what `/v1/models` says; `vllm`, `llamacpp`.
     """
 
@@ -33,6 +34,7 @@ class ListedModel:
     quantization: str = ""
     size_bytes: int = 0
     owned_by: str = ""
+    sees: bool | None = None
 
 
 async def lm_studio_models(client: EndpointClient, origin: str) -> list[ListedModel]:
@@ -81,6 +83,7 @@ def read_v0(document: JsonValue) -> list[ListedModel]:
             embeds=row.get("type") == "embeddings",
             context_tokens=_number(row.get("loaded_context_length")) or _number(row.get("max_context_length")),
             quantization=str(row.get("quantization") or ""),
+            sees=row.get("type") == "vlm",
         )
         for row in _rows(document, "data", "id")
     ]
@@ -116,6 +119,7 @@ def _v1(row: Mapping[str, Any]) -> ListedModel:
         context_tokens=loaded_context or _number(row.get("max_context_length")),
         quantization=str(_mapping(row.get("quantization")).get("name") or ""),
         size_bytes=_number(row.get("size_bytes")),
+        sees=_truth(_mapping(row.get("capabilities")).get("vision")),
     )
 
 
@@ -128,6 +132,10 @@ def _rows(document: JsonValue, field: str, name: str) -> list[Mapping[str, Any]]
 
 def _mapping(told: object) -> Mapping[str, Any]:
     return told if isinstance(told, Mapping) else {}
+
+
+def _truth(told: object) -> bool | None:
+    return told if isinstance(told, bool) else None
 
 
 def _number(told: object) -> int:

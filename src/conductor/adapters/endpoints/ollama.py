@@ -18,7 +18,7 @@ from conductor.adapters.endpoints.openai_runner import estimated_tokens, unit_ve
 from conductor.adapters.endpoints.stream_lines import lines
 from conductor.adapters.endpoints.written import WholeCharacters
 from conductor.domain.errors import InvalidInput, Overloaded
-from conductor.domain.generation import Finish, Generation, Message, Piece, ToolCall, Usage
+from conductor.domain.generation import Finish, Generation, Message, Picture, Piece, ToolCall, Usage
 from conductor.serving.ports import RunnerFacts
 
 _LIST_WITHIN_S: Final = 10.0
@@ -174,6 +174,9 @@ def _options(asked: Generation) -> dict[str, Any]:
         "top_p": sampling.top_p,
         "repeat_penalty": sampling.repetition_penalty,
     }
+    for name in ("frequency_penalty", "presence_penalty"):
+        if value := getattr(sampling, name):
+            options[name] = value
     if sampling.max_tokens is not None:
         options["num_predict"] = sampling.max_tokens
     if sampling.seed is not None:
@@ -186,6 +189,11 @@ def _options(asked: Generation) -> dict[str, Any]:
 def _message(message: Message) -> dict[str, Any]:
     """As OpenAI's, but arguments of tool calls are objects there, and an answer names its tool."""
     document = message_of(message)
+    if message.parts:
+        document |= {
+            "content": message.content,
+            "images": [_picture(part) for part in message.parts if isinstance(part, Picture)],
+        }
     for call in document.get("tool_calls", ()):
         try:
             call["function"]["arguments"] = json.loads(call["function"]["arguments"])
@@ -194,6 +202,14 @@ def _message(message: Message) -> dict[str, Any]:
     if message.name:
         document["tool_name"] = message.name
     return document
+
+
+def _picture(picture: Picture) -> str:
+    """As Ollama takes it: the bytes in base64, and nothing else."""
+    head, _, data = picture.url.partition(";base64,")
+    if not head.startswith("data:"):
+        raise InvalidInput("Ollama fetches no pictures; send them as data: URLs in base64", field="messages.content")
+    return data
 
 
 class _Reader:

@@ -7,7 +7,7 @@ where it is asked for. Languages by code cannot be told at all, and are refused.
 from typing import Any, Final
 
 from conductor.domain.errors import InvalidInput
-from conductor.domain.generation import Generation, Message, Tool
+from conductor.domain.generation import Generation, Message, Picture, Tool
 
 _CHOICES: Final = frozenset({"auto", "none", "required"})
 
@@ -52,6 +52,9 @@ def _sampling(asked: Generation) -> dict[str, Any]:
         document["max_tokens"] = sampling.max_tokens
     if sampling.repetition_penalty != 1.0:
         document["repetition_penalty"] = sampling.repetition_penalty
+    for name in ("frequency_penalty", "presence_penalty"):
+        if value := getattr(sampling, name):
+            document[name] = value
     if sampling.seed is not None:
         document["seed"] = sampling.seed
     if sampling.stop:
@@ -61,7 +64,8 @@ def _sampling(asked: Generation) -> dict[str, Any]:
 
 def message_of(message: Message) -> dict[str, Any]:
     """One turn."""
-    document: dict[str, Any] = {"role": message.role.value, "content": message.content}
+    content: Any = [_part(part) for part in message.parts] if message.parts else message.content
+    document: dict[str, Any] = {"role": message.role.value, "content": content}
     if message.name:
         document["name"] = message.name
     if message.tool_calls:
@@ -72,6 +76,12 @@ def message_of(message: Message) -> dict[str, Any]:
     if message.tool_call_id:
         document["tool_call_id"] = message.tool_call_id
     return document
+
+
+def _part(part: str | Picture) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    return {"type": "image_url", "image_url": {"url": part.url} | ({"detail": part.detail} if part.detail else {})}
 
 
 def tool_of(tool: Tool) -> dict[str, Any]:

@@ -5,7 +5,8 @@ error, whatever was written. Before the first piece, an endpoint that is busy or
 the time it asks for; afterwards never, because the pieces are out. Closing a generation closes its connection, which is how
 these servers are told to stop.
 
-Not covered: several answers at once (`n`), images, and counting tokens where the server has no tokenizer to ask (estimated).
+Not covered: several answers at once (`n`), and counting tokens where the server has no tokenizer to ask (estimated; pictures
+count nothing then).
 """
 
 import asyncio

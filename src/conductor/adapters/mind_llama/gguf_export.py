@@ -26,6 +26,9 @@ FORM_KEY: Final = "conductor.form"
 _WORD_START: Final = "\u2581"
 _NORMAL, _CONTROL, _UNUSED = 1, 3, 5
 _BLOCK: Final = 32
+#: A conversation is what was said, and no more. llama.cpp's usual form has marks and line breaks that this vocabulary cannot
+#: write; an answer in a form begins after them, and could never begin.
+_CONVERSATION: Final = "{% for message in messages %}{{ message['content'] }}{{ '' if loop.last else ' ' }}{% endfor %}"
 _DISK_FAILS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 
 Bytes = npt.NDArray[np.uint8]
@@ -162,6 +165,7 @@ def _vocabulary(writer: Any, tokenizer: dict[str, Any], form: dict[str, Any]) ->
     writer.add_eos_token_id(known["[SEP]"])
     writer.add_add_bos_token(True)
     writer.add_add_eos_token(True)
+    writer.add_chat_template(_CONVERSATION)
 
 
 def _plain(weights: Any, layers: int) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:

@@ -42,6 +42,8 @@ async def at_work(parts: Parts, conductor: Conductor, *, dispatch: bool) -> Asyn
             )
             parts.serving.journal.close()
             await asyncio.wait([telling])
+            parts.serving.relayed.flush()
+            parts.serving.entries.flush()
             for helper in helpers:
                 helper.cancel()
             keeper.close()
@@ -65,6 +67,11 @@ def _helpers(parts: Parts, group: asyncio.TaskGroup) -> list["asyncio.Task[None]
         group.create_task(minds.models.load(minds.language_model), name="language model"),
         group.create_task(serving.table.watch(), name="model table watch"),
         group.create_task(serving.batches.run(), name="batches"),
+        group.create_task(serving.files.run(), name="file sweep"),
+        group.create_task(serving.learned.run(), name="corrections"),
+        group.create_task(serving.relayed.run(), name="groups of relayed calls"),
+        group.create_task(serving.entries.run(), name="sums of relayed calls"),
+        group.create_task(serving.cache.run() if serving.cache else _nothing(), name="answers kept on disk"),
     ]
 
 

@@ -33,7 +33,7 @@ async def running(
     Args:
         installation: its settings and files.
         url: told to other processes of this user.
-        dispatch: False only looks: waiting tasks stay waiting, nothing is executed.
+        dispatch: False only looks: waiting tasks stay waiting, nothing is executed, no model is loaded.
 
     Raises:
         Conflict: another process uses the installation.
@@ -45,7 +45,7 @@ async def running(
         reading = asyncio.get_running_loop().run_in_executor(None, _read, encoder)
         undo.push_async_callback(asyncio.wait, [reading])
         foundation = await lay_foundation(installation, undo)
-        parts = await _parts(foundation, undo, encoder)
+        parts = await _parts(foundation, undo, encoder, dispatch=dispatch)
         conductor = build_conductor(parts)
         listen(parts, conductor)
         await undo.enter_async_context(at_work(parts, conductor, dispatch=dispatch))
@@ -54,12 +54,14 @@ async def running(
         yield conductor
 
 
-async def _parts(foundation: Foundation, undo: contextlib.AsyncExitStack, encoder: OnnxEncoder) -> Parts:
+async def _parts(
+    foundation: Foundation, undo: contextlib.AsyncExitStack, encoder: OnnxEncoder, *, dispatch: bool
+) -> Parts:
     fleet = await find_fleet(foundation)
     execution = await set_up_execution(foundation, fleet, encoder, undo)
     record = await open_record(foundation, undo)
     minds = await wake_minds(foundation, fleet, record, encoder, undo)
-    serving = await set_up_serving(foundation, record, encoder, undo)
+    serving = await set_up_serving(foundation, record, encoder, undo, loads=dispatch)
     return Parts(foundation=foundation, fleet=fleet, execution=execution, record=record, minds=minds, serving=serving)
 
 

@@ -1,5 +1,6 @@
 """Who hears of what: transitions of tasks, changed settings, and gauges that are read when somebody looks."""
 
+import asyncio
 from functools import partial
 
 from conductor.app.compose.execution import Execution, queue_rules, retry_policy
@@ -21,7 +22,10 @@ def listen(parts: Parts, conductor: Conductor) -> None:
     transitions.listen(parts.execution.live.on_transition)
     transitions.listen(conductor.metrics.on_transition)
     transitions.listen(partial(_observe_performance, parts.fleet.performance), FINAL | {TaskState.QUEUED})
-    parts.serving.journal.listen(conductor.metrics.on_calls)
+    parts.serving.journal.listen(conductor.metrics.calls.on_calls)
+    parts.serving.relayed.listen(conductor.metrics.calls.on_group)
+    if parts.serving.cache is not None:
+        conductor.metrics.count_answers(parts.serving.cache.levels)
     _offer_gauges(parts, conductor)
     parts.foundation.configuration.on_change(partial(_apply, parts.execution))
 
@@ -47,6 +51,8 @@ def _offer_gauges(parts: Parts, conductor: Conductor) -> None:
     gauge("conductor_store_commits", "Group commits since the start", lambda: committer.commits)
     gauge("conductor_ledger_entries", "Entries of the ledger", lambda: ledger.next_index)
     gauge("conductor_ledger_pending", "Entries not sealed yet", lambda: ledger.pending)
+    loop = asyncio.get_running_loop()
+    gauge("conductor_event_loop_tasks", "Tasks of the server's event loop", lambda: len(asyncio.all_tasks(loop)))
 
 
 def _apply(execution: Execution, changed: Settings) -> None:

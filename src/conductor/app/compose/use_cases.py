@@ -95,6 +95,7 @@ def _vitals(parts: Parts, ledger: LedgerDesk) -> Vitals:
         models=parts.minds.models,
         registry=parts.execution.registry,
         dispatcher=parts.execution.dispatcher,
+        failing_models=parts.serving.serving.failing,
     )
 
 

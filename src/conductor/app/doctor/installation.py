@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from stat import S_IMODE
 from typing import Final
@@ -24,8 +24,10 @@ from conductor.adapters.sensors.filesystems import free_bytes
 from conductor.app.doctor.check import Check, Verdict
 from conductor.app.doctor.models import check_packages
 from conductor.app.installation import Installation
+from conductor.app.serving.programs import INSTALLS, REMEDIES, installed_programs
 from conductor.app.verification import verify_ledger
 from conductor.domain.errors import ConductorError, StorageError
+from conductor.domain.server_program import ServerProgram
 from conductor.domain.units import GIB, MIB, format_bytes
 from conductor.serving.requirements import ExtraNeed
 
@@ -50,6 +52,7 @@ def check_installation(installation: Installation, *, now_unix_s: float) -> list
         *_weights(),
         *_confinement(),
         *map(_driver, drivers(environ=installation.around.environ)),
+        *_programs(installation.around.environ),
         _clock(now_unix_s),
     ]
 
@@ -223,6 +226,15 @@ def _driver(driver: Driver) -> Check:
                       remedy="restart the machine after an update of the driver; in a container, hand the driver in "
                       "(`--gpus all`)")  # fmt: skip
     return _check(need, True, found=found, wanted="loaded")
+
+
+def _programs(environ: Mapping[str, str]) -> Iterator[Check]:
+    """The server programs of others that models could be run by; nothing needs them that does not ask for them."""
+    installed = installed_programs(environ)
+    for program in ServerProgram:
+        found = installed.get(program)
+        yield _check(program.value, found is not None, found=str(found or "not on the PATH"), wanted="to serve models by it",
+                     otherwise=Verdict.NOTE, remedy=REMEDIES[program], command=INSTALLS[program])  # fmt: skip
 
 
 def _clock(now_unix_s: float) -> Check:

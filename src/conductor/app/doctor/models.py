@@ -6,7 +6,7 @@ Nothing is imported, loaded or fetched to find out, and no address is called. Ho
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +20,10 @@ from conductor.adapters.sensors.tree import Tree
 from conductor.app.doctor.check import Check, Verdict
 from conductor.app.installation import Installation
 from conductor.app.serving.model_table import known_categories, look, settings_page
+from conductor.app.serving.programs import INSTALLS, REMEDIES, installed_programs, unasked_programs, with_program
 from conductor.domain.errors import ConductorError, ModelError, NotFound
 from conductor.domain.model import Category, ModelName, Precision
+from conductor.domain.server_program import split_program
 from conductor.domain.units import format_bytes
 from conductor.serving.memory_budget import memory_need
 from conductor.serving.requirements import (
@@ -86,8 +88,10 @@ def check_models(
 ) -> list[Check]:
     """What the models need, one line a thing; what several need stands under each."""
     checks: list[Check] = []
-    for asked in models:
-        for need in needs_of(asked.name, asked.category):
+    unasked = unasked_programs(environ, own_llama_cpp=version("xllamacpp") is not None)
+    for asked in (replace(model, name=with_program(model.name, unasked)) for model in models):
+        checks += _program(asked, environ)
+        for need in needs_of(asked.name, asked.category, asked.precision):
             checks += check_packages(asked.name, need, version)
         checks.append(_files(asked, environ=environ, home=home, free_memory_bytes=free_memory_bytes))
     return list(dict.fromkeys(checks))
@@ -152,16 +156,33 @@ def _lacking(found: str | None, need: ExtraNeed) -> Verdict:
     return Verdict.MISSING if found is None else Verdict.WRONG
 
 
+def _program(asked: Asked, environ: Mapping[str, str]) -> Iterator[Check]:
+    """Whether the server program is there that runs the model, where one does."""
+    program, _ = split_program(asked.name)
+    if program is None:
+        return
+    found = installed_programs(environ).get(program)
+    yield Check(
+        about=asked.name,
+        need=program.value,
+        found=str(found or ""),
+        wanted="on the PATH",
+        verdict=Verdict.MISSING if found is None else Verdict.OK,
+        remedy=REMEDIES[program] if found is None else "",
+        command=INSTALLS[program] if found is None else "",
+    )
+
+
 def _files(asked: Asked, *, environ: Mapping[str, str], home: Path, free_memory_bytes: int) -> Check:
     """Whether the model is here, whole and safe, and what it will take."""
-    place = place_of(asked.name)
+    place, (_, model) = place_of(asked.name), split_program(asked.name)
     if place is Place.ENDPOINT:
         return Check(about=asked.name, need="endpoint", found="not called", wanted="", verdict=Verdict.OK)
     try:
-        header = read_model(_path(asked.name, environ=environ, home=home))
+        header = read_model(_path(ModelName(model), environ=environ, home=home))
     except NotFound as absent:
-        hub = place is Place.TRANSFORMERS and not asked.name.startswith((".", "/", "~"))
-        fetch = f"hf download {shlex.quote(asked.name)}" if hub else ""
+        hub = place in (Place.TRANSFORMERS, Place.VLLM) and not model.startswith((".", "/", "~"))
+        fetch = f"hf download {shlex.quote(model)}" if hub else ""
         return Check(about=asked.name, need="model files", found="", wanted="on this machine", verdict=Verdict.MISSING,
                      remedy=absent.message, command=fetch)  # fmt: skip
     except ModelError as refused:

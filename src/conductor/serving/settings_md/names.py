@@ -1,5 +1,7 @@
 """What a technical model name may be: a Hugging Face id, a folder, a GGUF file, an endpoint's address. Nothing is looked at.
 
+The first three may say which server program runs them: `llama-server:./x.gguf`, `vllm:owner/name`.
+
 Whether there is such a model is found by the backend that loads it. Names of files that run code when they are loaded, and
 addresses that carry keys, are refused here already, so that neither gets into a digest, a log or a decision.
 """
@@ -10,6 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from conductor.domain.model import ModelName
+from conductor.domain.server_program import ServerProgram, split_program
 from conductor.serving.settings_md.cells import NOTHING, Unreadable
 from conductor.serving.settings_md.problems import nearest, shown
 
@@ -37,7 +40,10 @@ def check_name(text: str) -> ModelName:
         raise Unreadable("there is no technical model name", remedy=_KINDS)
     if len(text) > _LONGEST or not text.isprintable():
         raise Unreadable(f"{shown(text)} is no technical model name", remedy=_KINDS)
-    if "://" in text:
+    program, model = split_program(text)
+    if program is not None:
+        _check_for_program(program, model)
+    elif "://" in text:
         _check_address(text)
     else:
         _check_file_or_id(text)
@@ -47,6 +53,17 @@ def check_name(text: str) -> ModelName:
 def has_precision(name: ModelName) -> bool:
     """Whether the precision of the table counts: a GGUF file brings its own, an endpoint chooses."""
     return "://" not in name and not name.lower().endswith(".gguf")
+
+
+def _check_for_program(program: ServerProgram, model: str) -> None:
+    if "://" in model:
+        raise Unreadable(f"{shown(model)} is an address, which no program of ours serves", meant=model)
+    is_gguf = model.lower().endswith(".gguf")
+    if is_gguf is not (program is ServerProgram.LLAMA_SERVER):
+        other = ServerProgram.LLAMA_SERVER if is_gguf else ServerProgram.VLLM
+        what = "GGUF files" if program is ServerProgram.LLAMA_SERVER else "OWNER/NAME of Hugging Face and folders"
+        raise Unreadable(f"{program} runs {what} only", meant=f"{other}:{model}" if model else "", remedy=_KINDS)
+    _check_file_or_id(model)
 
 
 def _check_file_or_id(text: str) -> None:

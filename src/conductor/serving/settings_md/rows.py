@@ -20,6 +20,8 @@ from conductor.serving.settings_md.table import plain_title, slug
 
 #: What stands for a precision that does not count and was left out.
 LEFT_OUT: Final = Precision.FP16
+#: Asked by `/v1/embeddings` itself, so there is no engine for it.
+_WITHOUT_ENGINE: Final = frozenset({Category("embeddings")})
 
 V = TypeVar("V")
 
@@ -99,7 +101,7 @@ class _Cells:
 
     def warn(self, category: Category, known: Collection[str]) -> None:
         """Say what is remarkable: a category without an engine, a size that is told of another precision."""
-        if known and category not in known:
+        if known and category not in known and category not in _WITHOUT_ENGINE:
             meant = nearest(category, known)
             self._found.warnings.append(
                 self.problem(
