@@ -40,7 +40,7 @@ format: setup
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-soak: setup  ## the long crash test
+soak: setup  ## the long runs: 200 kills of the server, 500 misfortunes of clients, the contract with 200 examples of each route
 	@$(BIN)/python -m pytest -m soak $(ARGS)
 
 bench: setup  ## all comparisons, or one: make bench NAME=queue

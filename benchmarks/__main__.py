@@ -12,7 +12,18 @@ from typing import Final
 
 from benchmarks.harness import CannotRun, WrongResult, commit, machine, table, write
 
-NAMES: Final = ("startup", "placement", "decision", "ledger", "queue", "estimates", "learning", "gateway", "serving")
+NAMES: Final = (
+    "startup",
+    "placement",
+    "decision",
+    "ledger",
+    "queue",
+    "estimates",
+    "learning",
+    "gateway",
+    "serving",
+    "mcp",
+)
 
 
 def main(arguments: Sequence[str]) -> int:

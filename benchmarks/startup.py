@@ -3,6 +3,7 @@
 Ready means: from the exec of `conductor serve` until `/health` answers with the key; of a Celery worker, until it says it
 is ready; of a Ray head node, until it says that the runtime has started. Memory is the proportional set size of the whole
 process tree after ten idle seconds, in 10⁶ bytes. Redis, without which Celery does nothing, is not counted in its memory.
+With `--skip-model-loading`: from the exec until every GET route of the OpenAPI document has answered 200, one by one.
 """
 
 import contextlib
@@ -20,9 +21,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from benchmarks.environment import SCRIPTS, peer_program, peer_version, redis
-from benchmarks.harness import ROOT, Goal, Row, compare, interleave
+from benchmarks.harness import ROOT, Goal, Row, WrongResult, compare, interleave
 from benchmarks.processes import Running, finish, free_port, running
+from benchmarks.routes import statuses
 from conductor.app.installation import Installation
+from conductor.app.serving.model_table import EXAMPLE
 
 HELP_ROUNDS: Final = 10
 ROUNDS: Final = 3
@@ -43,7 +46,7 @@ class Idle:
 
 def run() -> list[Row]:
     """All rows of this benchmark."""
-    return [*help_rows(), *server_rows()]
+    return [*help_rows(), *server_rows(), routes_row()]
 
 
 def help_rows() -> list[Row]:
@@ -82,6 +85,29 @@ def server_rows() -> list[Row]:
     ]
 
 
+def routes_row() -> Row:
+    """From the start to the last of all GET routes, without models."""
+    goal = Goal("below", 3)
+    times = [every_route_s() for _ in range(ROUNDS)]
+    return compare("every GET route, --skip-model-loading", "s", times, more_is_better=False, goal=goal)
+
+
+def every_route_s() -> float:
+    """Seconds from the exec until the last route has answered.
+
+    Raises:
+        WrongResult: a route did not answer 200.
+    """
+    with tempfile.TemporaryDirectory(prefix="bench-conductor-") as folder:
+        Path(folder, "SETTINGS.md").write_text(EXAMPLE, encoding="utf-8")
+        with _served(folder, "--skip-model-loading") as (server, _):
+            answered = statuses(_address(server) or "", _key(folder))
+            took_s = time.monotonic() - server.started_at_s
+    if set(answered.values()) != {http.client.OK}:
+        raise WrongResult(f"not every route answered 200: {answered}")
+    return took_s
+
+
 def _beside_peers(
     metric: str, unit: str, measured: Mapping[str, Sequence[float]], names: Mapping[str, str], goal: Goal
 ) -> list[Row]:
@@ -102,23 +128,32 @@ def our_server() -> Idle:
 
 
 @contextlib.contextmanager
-def _served(folder: str) -> Iterator[tuple[Running, float]]:
+def _served(folder: str, *options: str) -> Iterator[tuple[Running, float]]:
     program = str(Path(sys.executable).with_name("conductor"))
-    with running([program, "--data-dir", folder, "serve", "--port", "0"], folder=ROOT) as server:
-        yield server, server.wait_until(lambda: _is_healthy(server, Path(folder)), within_s=60)
+    with running([program, "--data-dir", folder, "serve", "--port", "0", *options], folder=ROOT) as server:
+        yield server, server.wait_until(lambda: _is_healthy(server, folder), within_s=60)
 
 
-def _is_healthy(server: Running, folder: Path) -> bool:
-    address = _ADDRESS.search(server.said())
+def _is_healthy(server: Running, folder: str) -> bool:
+    address = _address(server)
     if address is None:
         return False
-    key = Installation.find(data_dir=folder, environ={}).read_key()
-    place = urlsplit(address[1])
+    place = urlsplit(address)
     connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=5)
     with contextlib.closing(connection), contextlib.suppress(ConnectionError):
-        connection.request("GET", "/health", headers={"Authorization": f"Bearer {key}"})
+        connection.request("GET", "/health", headers={"Authorization": f"Bearer {_key(folder)}"})
         return connection.getresponse().status == http.client.OK
     return False
+
+
+def _address(server: Running) -> str | None:
+    """What it said that it listens on; None before."""
+    said = _ADDRESS.search(server.said())
+    return None if said is None else said[1]
+
+
+def _key(folder: str) -> str:
+    return Installation.find(data_dir=Path(folder), environ={}).read_key() or ""
 
 
 def celery_worker() -> Idle:

@@ -1,5 +1,6 @@
 """`python -m conductor`: with options alone the server, as `conductor serve`; with a command, the command line."""
 
+import gc
 import sys
 
 
@@ -10,8 +11,10 @@ def main() -> int:
         from conductor.faces.cli.main import main as command_line
 
         command_line()
+    gc.disable()  # what is imported stays; looking through it again and again would take a tenth of the start
     from conductor.faces.http.__main__ import main as server
 
+    gc.enable()
     return server(arguments)
 
 

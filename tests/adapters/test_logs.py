@@ -74,6 +74,7 @@ def test_chatty_libraries_are_heard_only_when_debugging() -> None:
     logging.getLogger("alembic").warning("odd")
     assert [line["event"] for line in logged(stream)] == ["odd"]
     stream = to_stream("debug")
+    logging.getLogger("aiosqlite").debug("executing SELECT 1")
     logging.getLogger("sqlalchemy.engine").info("SELECT 1")
     assert [line["event"] for line in logged(stream)] == ["SELECT 1"]
 

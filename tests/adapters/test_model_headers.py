@@ -122,6 +122,16 @@ def test_a_folder_of_several_files_is_read_by_its_index(tmp_path: Path) -> None:
             {"num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128},
             Attention(layers=28, heads=8, head_width=128),
         ),
+        (
+            {
+                "is_encoder_decoder": True,
+                "num_hidden_layers": 24,
+                "decoder_layers": 12,
+                "num_attention_heads": 16,
+                "d_model": 1_024,
+            },
+            Attention(layers=24, heads=16, head_width=64),
+        ),
         ({"text_config": LLAMA}, Attention(layers=2, heads=2, head_width=16)),
         ({"state_size": 16}, None),
     ],

@@ -107,7 +107,9 @@ def test_a_model_that_cannot_run_is_told_with_the_exact_commands(wide: Terminal)
 
     found = checks(said)
     assert said.code == shown.code == 1
-    assert set(found) == {"torch", "transformers", "safetensors", "llguidance", "jinja2", "model files"}
+    assert set(found) == {
+        "torch", "transformers", "accelerate", "safetensors", "llguidance", "jinja2", "model files"
+    }  # fmt: skip
     assert (found["torch"]["wanted"], found["torch"]["verdict"]) == ("2.13.0", "missing")
     assert "-m pip install" in found["torch"]["command"]
     assert "torch==2.13.0 'transformers>=5.23,<6'" in found["torch"]["command"]
@@ -173,6 +175,7 @@ def test_what_was_agreed_to_is_installed_and_found(wide: Terminal) -> None:
     a_wheel(wheels, "torch", "2.13.0")
     a_wheel(wheels, "torch", "2.14.0")
     a_wheel(wheels, "transformers", "5.23.1")
+    a_wheel(wheels, "accelerate", "1.12.1")
     a_wheel(wheels, "safetensors", "0.8.1")
     a_wheel(wheels, "llguidance", "1.9.9")
     a_wheel(wheels, "jinja2", "3.1.9")

@@ -123,6 +123,7 @@ def test_what_differs_from_the_row_is_told_below_the_table() -> None:
     model = {
         "category": "code_generation", "title": "Coder", "state": "loaded", "reason": "", "backend": "transformers",
         "memory_bytes": 3 * 2**30, "estimated_bytes": 2**30, "expected_bytes": None, "notes": ["8-bit is used"],
+        "failing": "",
     }  # fmt: skip
 
     print_served(here, [model, model | {"state": "absent", "memory_bytes": None, "notes": []}])

@@ -34,14 +34,14 @@ class Upstream:
         """As the model table has it."""
         return f"{self.origin}/v1#{name}"
 
-    def state(self) -> dict[str, int]:
+    def state(self) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self.origin}/state", timeout=PATIENCE_S) as answer:
             return json.load(answer)
 
 
 @contextlib.contextmanager
-def running_upstream() -> Iterator[Upstream]:
-    program = [sys.executable, str(Path(__file__).with_name("upstream.py"))]
+def running_upstream(port: int = 0) -> Iterator[Upstream]:
+    program = [sys.executable, str(Path(__file__).with_name("upstream.py")), str(port)]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:

@@ -4,10 +4,11 @@ It writes `I heard: ` and the last thing that was said, after `(` the system's m
 with the least that they allow; calls the first tool it is offered, once; embeds texts by their words. A token is a word.
 
 What it is asked may name a misfortune, which then befalls it: `fail 500` and other statuses, `fail garbage` (no JSON),
-`fail cut` (the connection is torn amid the answer), `fail silent` (nothing comes until the client leaves), `fail slow` (a
-word each 5 ms, 2,000 words). `GET /state` says how many requests there were, and how many are under way.
+`fail cut` (the connection is torn amid the answer), `fail silent` (nothing comes until the client leaves), `fail stall`
+(three pieces, then nothing until the client leaves), `fail slow` (a word each 5 ms, 2,000 words). `GET /state` says how many
+requests there were, how many are under way, how many pieces of streams were written, how often each misfortune befell.
 
-It prints its address when it listens, and ends when its standard input closes.
+It listens on the port that it is given, or on any; prints its address when it does; and ends when its standard input closes.
 """
 
 import asyncio
@@ -18,15 +19,16 @@ import math
 import re
 import struct
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
 from aiohttp import web
 
-MODELS: Final = ("steady", "other", "unlucky", "vectors")
+MODELS: Final = ("steady", "other", "unlucky", "mute", "vectors")
 DIMENSIONS: Final = 16
 SLOW_WORDS: Final = 2_000
-_MISFORTUNE: Final = re.compile(r"\bfail (\d{3}|garbage|cut|silent|slow)\b")
+_MISFORTUNE: Final = re.compile(r"\bfail (\d{3}|garbage|cut|silent|stall|slow)\b")
 
 
 class Refused(Exception):
@@ -41,7 +43,8 @@ class Upstream:
     """The server; counts what it is asked."""
 
     def __init__(self) -> None:
-        self._asked = self._open = 0
+        self._asked = self._open = self._pieces = 0
+        self._befell: Counter[str] = Counter()
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=2**26, middlewares=[self._counted])
@@ -71,7 +74,8 @@ class Upstream:
             self._open -= 1
 
     async def _state(self, _request: web.Request) -> web.Response:
-        return web.json_response({"asked": self._asked, "open": self._open})
+        counts = {"asked": self._asked, "open": self._open, "pieces": self._pieces}
+        return web.json_response(counts | {"befell": self._befell})
 
     async def _models(self, _request: web.Request) -> web.Response:
         data = [{"id": name, "object": "model", "created": 1, "owned_by": "tests"} for name in MODELS]
@@ -82,13 +86,13 @@ class Upstream:
         messages = asked["messages"]
         if not isinstance(messages, list) or not messages:
             raise Refused(400, "messages must be a list with something in it", "messages")
-        return await _written(request, asked, _Answer.of_chat(asked))
+        return await self._written(request, asked, _Answer.of_chat(asked))
 
     async def _completion(self, request: web.Request) -> web.StreamResponse:
         asked = await _document(request, "prompt")
         prompt = asked["prompt"] if isinstance(asked["prompt"], str) else str(asked["prompt"][0])
         text = f" and so on until {asked['suffix']}" if asked.get("suffix") else f" goes on after {prompt}"
-        return await _written(request, asked, _Answer(asked, prompt, text, chat=False))
+        return await self._written(request, asked, _Answer(asked, prompt, text, chat=False))
 
     async def _embeddings(self, request: web.Request) -> web.Response:
         asked = await _document(request, "input")
@@ -103,6 +107,39 @@ class Upstream:
             "model": asked["model"],
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         })  # fmt: skip
+
+    async def _written(self, request: web.Request, asked: Any, answer: "_Answer") -> web.StreamResponse:
+        """The answer, whole or as a stream, after or amid the misfortune that the prompt names."""
+        misfortune = answer.misfortune
+        self._befell[misfortune] += 1
+        if misfortune.isdecimal():
+            raise Refused(int(misfortune), f"asked to fail with {misfortune}")
+        if misfortune == "garbage":
+            return web.Response(body=b"\x00<html>no JSON</html>", content_type="text/html")
+        if misfortune == "silent" or (misfortune == "stall" and not asked.get("stream")):
+            await asyncio.Event().wait()
+        pause_s = 0.005 if misfortune == "slow" else 0.0
+        if not asked.get("stream"):
+            if misfortune == "cut":
+                assert request.transport is not None
+                request.transport.abort()
+            await asyncio.sleep(pause_s * len(answer.words))
+            return web.json_response(answer.whole())
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        usage = bool((asked.get("stream_options") or {}).get("include_usage"))
+        for sent, chunk in enumerate(answer.chunks(usage=usage), 1):
+            await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
+            self._pieces += 1
+            await asyncio.sleep(pause_s)
+            if misfortune == "stall" and sent == 3:
+                await asyncio.Event().wait()
+            if misfortune == "cut" and sent == 3:
+                assert request.transport is not None
+                request.transport.abort()
+                return response
+        await response.write(b"data: [DONE]\n\n")
+        return response
 
 
 class _Answer:
@@ -219,35 +256,6 @@ async def _document(request: web.Request, needed: str) -> Any:
     return asked
 
 
-async def _written(request: web.Request, asked: Any, answer: _Answer) -> web.StreamResponse:
-    """The answer, whole or as a stream, after or amid the misfortune that the prompt names."""
-    misfortune = answer.misfortune
-    if misfortune.isdecimal():
-        raise Refused(int(misfortune), f"asked to fail with {misfortune}")
-    if misfortune == "garbage":
-        return web.Response(body=b"\x00<html>no JSON</html>", content_type="text/html")
-    if misfortune == "silent":
-        await asyncio.Event().wait()
-    pause_s = 0.005 if misfortune == "slow" else 0.0
-    if not asked.get("stream"):
-        if misfortune == "cut":
-            assert request.transport is not None
-            request.transport.abort()
-        await asyncio.sleep(pause_s * len(answer.words))
-        return web.json_response(answer.whole())
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-    await response.prepare(request)
-    for count, chunk in enumerate(answer.chunks(usage=bool((asked.get("stream_options") or {}).get("include_usage")))):
-        await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
-        await asyncio.sleep(pause_s)
-        if misfortune == "cut" and count == 2:
-            assert request.transport is not None
-            request.transport.abort()
-            return response
-    await response.write(b"data: [DONE]\n\n")
-    return response
-
-
 def _choice(**content: Any) -> dict[str, Any]:
     return {"index": 0, "logprobs": None, "finish_reason": None} | content
 
@@ -262,14 +270,14 @@ def _words(text: str) -> list[str]:
     return re.findall(r"\s*\S+|\s+", text)
 
 
-async def serve() -> None:
+async def serve(port: int) -> None:
     runner = web.AppRunner(Upstream().application(), handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
     print(f"http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await runner.cleanup()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve(int(sys.argv[1]) if len(sys.argv) > 1 else 0))

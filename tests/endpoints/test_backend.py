@@ -64,7 +64,7 @@ def test_lm_studios_newest_list_tells_what_is_loaded() -> None:
     assert read_v1(sample("lmstudio", "GET /api/v1/models")) == [
         ListedModel(
             name="gemma-3-270m-it-qat",
-            loaded=True, embeds=False, context_tokens=4096, quantization="Q4_0", size_bytes=241410208,
+            loaded=True, embeds=False, context_tokens=4096, quantization="Q4_0", size_bytes=241410208, sees=False,
         ),
         ListedModel(
             name="text-embedding-nomic-embed-text-v1.5-embedding",

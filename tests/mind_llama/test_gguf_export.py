@@ -113,3 +113,25 @@ def test_llama_cpp_takes_the_same_greedy_decisions(
     same = [decided(a) == decided(b) for a, b in zip(ours, theirs, strict=True)]
     # Many of these texts are nonsense, on purpose: with 4-bit weights llama.cpp rounds activations too, and ties fall.
     assert sum(same) >= alike * len(TASKS), [text for text, equal in zip(TASKS, same, strict=True) if not equal]
+
+
+def test_an_answer_of_the_file_can_be_held_to_a_form(exported: Path) -> None:
+    """llama.cpp's usual conversation has line breaks, which the vocabulary cannot write: no form could begin after them."""
+    pytest.importorskip("xllamacpp", reason="the package xllamacpp is not installed")
+    from tests.runners.test_llama_cpp_engine import Hearing, loaded, text
+
+    from conductor.domain.generation import Generation, Message, Role, Sampling
+
+    form = {
+        "type": "object",
+        "properties": {"kind": {"enum": ["a", "b"]}, "n": {"type": "integer", "minimum": 0, "maximum": 9}},
+        "required": ["kind", "n"],
+        "additionalProperties": False,
+    }
+    turns = (Message(role=Role.USER, content="train a model"),)
+    asked = Generation(messages=turns, form=form, sampling=Sampling(max_tokens=80, temperature=0))
+
+    answer = json.loads(text(Hearing(loaded(exported), 1, asked).pieces()))
+
+    assert answer["kind"] in ("a", "b")
+    assert answer["n"] in range(10)

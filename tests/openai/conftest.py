@@ -16,7 +16,8 @@ from conductor.adapters.clock import SystemClock
 from conductor.adapters.document_folder import DocumentFolder
 from conductor.adapters.endpoints.client import EndpointClient
 from conductor.adapters.endpoints.relay import Relay
-from conductor.app.serving.batches import BatchBounds, Batches
+from conductor.app.serving.batch import BatchBounds
+from conductor.app.serving.batches import Batches
 from conductor.app.serving.calls import CallJournal
 from conductor.app.serving.files import FileBounds, ServingFiles
 from conductor.app.serving.gateway import Gateway
@@ -44,19 +45,20 @@ class Live:
     batches: Batches
     folder: Path
     registry: Registry
+    table: Table
     url: str = ""
     client: AsyncOpenAI = field(init=False)
 
 
 def build(folder: Path, script: Script) -> Live:
     clock, ids = SystemClock(), count(1)
-    desk = ScriptedDesk(script)
+    desk, table = ScriptedDesk(script), Table()
     engines = [kind(desk) for kind in (ConversationalChat, GeneralReasoning, Translation, CodeCompletion)]
     journal, registry = CallJournal(), Registry(clock=clock)
     serving = Serving(
         desk=desk,
         engines={engine.category: engine for engine in engines},
-        table=Table(),
+        table=table,
         registry=registry,
         reader=KeywordReader(),
         clock=clock,
@@ -76,7 +78,7 @@ def build(folder: Path, script: Script) -> Live:
         new_id=lambda: f"b{next(ids)}",
         bounds=BatchBounds(lines=100, retry_s=0.001),
     )
-    return Live(script, serving, journal, files, batches, folder, registry)
+    return Live(script, serving, journal, files, batches, folder, registry, table=table)
 
 
 def _nothing_elsewhere() -> Gateway:

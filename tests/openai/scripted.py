@@ -59,6 +59,7 @@ class Script:
     fail_after: int | None = None
     stumbles: int = 0
     constrains: bool = True
+    sees: bool = False
     asked: list[Generation] = field(default_factory=list)
     writing: int = 0
     leases: int = 0
@@ -84,6 +85,7 @@ class ScriptedRunner:
             embeds=self._category == "embeddings",
             fills_in=self._category == "code_completion",
             model=ModelName("scripted"),
+            sees=self._script.sees,
         )
 
     async def generate(self, asked: Generation) -> AsyncGenerator[Piece, None]:

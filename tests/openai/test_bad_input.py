@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from tests.openai.conftest import Live
-from tests.openai.scripted import CHAT_NAME, Script
+from tests.openai.scripted import CHAT_NAME, ROWS, Script
 
 import openai
+from conductor.serving.settings_md.table import ModelTable
 from openai import AsyncOpenAI
 
 pytestmark = pytest.mark.anyio
@@ -49,8 +50,22 @@ async def test_a_model_that_does_not_exist_is_not_found(live: Live) -> None:
     ({"messages": [{"role": "king", "content": "x"}]}, "messages[0].role", "invalid_value"),
     ({"messages": [{"role": "user"}]}, "messages[0].content", "missing_required_parameter"),
     ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id", "missing_required_parameter"),
-    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}]}]},
+     "messages[0].content[0].image_url.url", "invalid_image_url"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,%"}}]}]},
+     "messages[0].content[0].image_url.url", "invalid_base64_image"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "https://x/y.png"}]}]},
+     "messages[0].content[0].image_url", "invalid_type"),
+    ({"messages": [{"role": "user", "content": [
+        {"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "very"}}]}]},
+     "messages[0].content[0].image_url.detail", "invalid_value"),
+    ({"messages": [{"role": "assistant", "content": [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]}]},
+     "messages[0].content[0]", "invalid_value"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]}]},
+     "messages[0].content", "invalid_value"),
+    ({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}]}]},
      "messages[0].content[0]", "unsupported_parameter"),
+    ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content", "invalid_type"),
     ({"messages": "hello"}, "messages", "invalid_type"),
     ({"temperature": 3}, "temperature", "invalid_value"),
     ({"temperature": "hot"}, "temperature", "invalid_type"),
@@ -58,7 +73,8 @@ async def test_a_model_that_does_not_exist_is_not_found(live: Live) -> None:
     ({"n": 100}, "n", "invalid_value"),
     ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "invalid_value"),
     ({"stop": ""}, "stop", "invalid_value"),
-    ({"presence_penalty": 1}, "presence_penalty", "unsupported_parameter"),
+    ({"logit_bias": {"50256": -100}}, "logit_bias", "unsupported_parameter"),
+    ({"presence_penalty": 3}, "presence_penalty", "invalid_value"),
     ({"logit_bias": {"1": 1}}, "logit_bias", "unsupported_parameter"),
     ({"functions": [{"name": "x"}]}, "functions", "unsupported_parameter"),
     ({"modalities": ["audio"]}, "modalities", "unsupported_parameter"),
@@ -93,6 +109,31 @@ async def test_a_model_that_cannot_keep_to_a_form_says_so(live: Live, script: Sc
     status, error = await refused(live.client, response_format={"type": "json_object"})
 
     assert (status, error["param"]) == (400, "response_format")
+
+
+async def test_a_category_that_no_model_serves_is_told_from_one_that_does_not_exist(live: Live) -> None:
+    live.table.table = ModelTable(rows=ROWS[:1])
+    status, error = await refused(live.client, model="translation")
+
+    assert (status, error["code"], error["param"]) == (404, "model_not_found", "model")
+    assert error["message"].startswith("no model serves translation; give it one in SETTINGS.md")
+
+
+async def test_where_no_model_is_for_embeddings_that_is_said(live: Live) -> None:
+    live.table.table = ModelTable(rows=ROWS[:1])
+    status, error = await refused(live.client, "/embeddings", model="auto", input="x")
+
+    assert (status, error["code"], error["param"]) == (404, "model_not_found", "model")
+    assert "give SETTINGS.md a row Embeddings" in error["message"]
+
+
+async def test_what_the_protocol_has_and_we_do_not_is_refused_in_its_form(live: Live) -> None:
+    with pytest.raises(openai.NotFoundError) as caught:
+        await live.client.responses.create(model=CHAT_NAME, input="hello")
+
+    assert caught.value.response.json()["error"]["message"] == (
+        "nothing is at /v1/responses; /openapi.json lists what there is"
+    )
 
 
 async def test_a_model_that_fails_before_its_first_token_is_a_status(live: Live, script: Script) -> None:
@@ -134,7 +175,7 @@ async def test_embeddings_that_cannot_be_made_are_refused(live: Live, body: dict
 
 @pytest.mark.parametrize(("body", "param"), [
     ({"model": "tests/coder", "prompt": [[1, 2]]}, "prompt[0]"),
-    ({"model": "tests/coder", "prompt": ["a", "b"], "stream": True}, "prompt"),
+    ({"model": "tests/coder", "prompt": 5}, "prompt"),
     ({"model": CHAT_NAME, "prompt": "a", "suffix": "b"}, "suffix"),
     ({"model": "tests/coder", "prompt": "a", "best_of": 3}, "best_of"),
 ])  # fmt: skip

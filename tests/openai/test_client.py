@@ -8,7 +8,7 @@ import pytest
 from tests.openai.conftest import Live
 from tests.openai.scripted import CHAT_NAME, Script
 
-from conductor.domain.generation import Role, ToolCall
+from conductor.domain.generation import Message, Picture, Role, ToolCall
 from openai import AsyncOpenAI
 
 pytestmark = pytest.mark.anyio
@@ -61,6 +61,43 @@ async def test_a_stream_without_the_wish_has_no_usage(client: AsyncOpenAI) -> No
     stream = await client.chat.completions.create(model=CHAT_NAME, messages=HELLO, stream=True)
 
     assert [chunk async for chunk in stream][-1].choices[0].finish_reason == "stop"
+
+
+async def test_pictures_reach_a_model_that_sees_in_their_place(client: AsyncOpenAI, script: Script) -> None:
+    script.sees = True
+    data = "data:image/png;base64,iVBORw0KGgo="
+    await client.chat.completions.create(
+        model=CHAT_NAME,
+        messages=[
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "Compare"},
+                    {"type": "image_url", "image_url": {"url": data, "detail": "low"}},
+                    {"type": "text", "text": "with"},
+                    {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}},
+                ],
+            }
+        ],
+    )
+
+    pictures = Picture(url=data, detail="low"), Picture(url="https://example.org/a.png")
+    asked = Message(role=Role.USER, content="Compare\nwith", parts=("Compare", pictures[0], "with", pictures[1]))
+    assert script.asked[0].messages == (asked,)
+
+
+async def test_penalties_reach_the_model(client: AsyncOpenAI, script: Script) -> None:
+    await client.chat.completions.create(model=CHAT_NAME, messages=HELLO, frequency_penalty=0.5, presence_penalty=-1)
+
+    sampling = script.asked[0].sampling
+    assert (sampling.frequency_penalty, sampling.presence_penalty) == (0.5, -1)
+
+
+async def test_parts_of_nothing_but_text_are_text(client: AsyncOpenAI, script: Script) -> None:
+    parts = [{"type": "text", "text": "Say"}, {"type": "text", "text": "hello"}]
+    await client.chat.completions.create(model=CHAT_NAME, messages=[{"role": "user", "content": parts}])
+
+    assert script.asked[0].messages == (Message(role=Role.USER, content="Say\nhello"),)
 
 
 async def test_tools_are_asked_for_and_their_answers_are_heard(client: AsyncOpenAI, script: Script) -> None:
@@ -151,6 +188,13 @@ async def test_log_probabilities_are_told_with_their_alternatives(client: AsyncO
     assert [one.logprob for one in first.top_logprobs] == [-0.5, -9999.0]
 
 
+async def test_the_bytes_of_half_a_character_are_not_made_up(client: AsyncOpenAI, script: Script) -> None:
+    script.words = ("\ufffd",)
+    answer = await client.chat.completions.create(model=CHAT_NAME, messages=HELLO, logprobs=True)
+    assert answer.choices[0].logprobs is not None
+    assert [one.bytes for one in answer.choices[0].logprobs.content or []] == [None]
+
+
 @pytest.mark.parametrize(("limits", "text", "reason"), [
     ({"max_tokens": 2}, "Hello, ", "length"),
     ({"max_completion_tokens": 1}, "Hello", "length"),
@@ -195,6 +239,21 @@ async def test_completions_go_on_with_several_texts_and_fill_in(client: AsyncOpe
     assert script.asked[0].suffix == "end"
 
 
+async def test_several_prompts_stream_one_after_the_other(client: AsyncOpenAI, script: Script) -> None:
+    stream = await client.completions.create(
+        model="tests/coder", prompt=["a b", "c"], n=2, echo=True, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = [chunk async for chunk in stream]
+    texts = ["", "", "", ""]
+    for choice in (choice for chunk in chunks for choice in chunk.choices):
+        texts[choice.index] += choice.text
+
+    assert texts == ["a bHello, world!", "a bHello, world!", "cHello, world!", "cHello, world!"]
+    assert chunks[-1].usage is not None
+    assert (chunks[-1].usage.prompt_tokens, chunks[-1].usage.completion_tokens) == (3, 16)
+    assert (script.leases, script.writing) == (0, 0)
+
+
 async def test_completions_stream(client: AsyncOpenAI) -> None:
     stream = await client.completions.create(
         model="tests/coder", prompt="x", stream=True, stream_options={"include_usage": True}
@@ -222,6 +281,7 @@ async def test_models_are_listed_and_shown_one_by_one(client: AsyncOpenAI) -> No
     assert names[:3] == ["auto", "conversational_chat", "general_reasoning"]
     assert CHAT_NAME in names
     assert (await client.models.retrieve(CHAT_NAME)).owned_by == "conductor"
+    assert (await client.models.retrieve("Chat 1B")).id == "Chat 1B"  # what requests may name can be looked up
 
 
 async def test_what_clients_say_besides_is_let_pass(client: AsyncOpenAI) -> None:

@@ -58,6 +58,11 @@ async def test_a_stream_tells_who_answers_the_pieces_and_the_checked_answer(live
     assert heard[-1][1]["text"] == "".join(data["text"] for name, data in heard if name == "piece")
 
 
+async def test_a_category_may_be_written_as_in_the_table(live: Live) -> None:
+    status, document = await post(live, prompt="Hello", category="Conversational  chat")
+    assert (status, document["category"]) == (200, "conversational_chat")
+
+
 async def test_what_was_chosen_but_needs_more_is_answered_by_a_general_engine(live: Live) -> None:
     status, document = await post(live, prompt="Translate this: good morning")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from conductor.domain.model import Category, ModelName
+from conductor.domain.model import Category, ModelName, Precision
 from conductor.serving.requirements import EXTRAS, Place, needs_of, optional_needs, place_of, satisfies
 
 
@@ -27,6 +27,17 @@ def test_an_engine_adds_what_it_checks_with_and_does_without() -> None:
 
     assert [(need.extra, need.essential) for need in needs] == [("math", False)]
     assert needs_of(ModelName("http://127.0.0.1/v1#m"), Category("creative_writing")) == ()
+
+
+def test_four_bits_need_an_extra_where_torch_computes_and_eight_are_had_instead() -> None:
+    hub, file = ModelName("owner/name"), ModelName("a.gguf")
+
+    assert [(need.extra, need.essential) for need in needs_of(hub, None, Precision.INT4)] == [
+        ("hf", True),
+        ("quantised", False),
+    ]
+    assert [need.extra for need in needs_of(hub, None, Precision.INT8)] == ["hf"]
+    assert [need.extra for need in needs_of(file, None, Precision.INT4)] == ["gguf"]
 
 
 def test_every_need_names_an_extra_that_is_known() -> None:

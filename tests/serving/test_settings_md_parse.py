@@ -386,6 +386,10 @@ def test_a_category_without_an_engine_is_remarked_on_with_the_nearest_one() -> N
     assert len(reading.table.rows) == 2
 
 
+def test_embeddings_need_no_engine() -> None:
+    assert read(page(row("Embeddings")), known=["code_completion", "translation"]).warnings == ()
+
+
 def test_a_size_told_of_another_precision_is_remarked_on() -> None:
     reading = read(page(row(size="~4GB (4-bit)", precision="FP16")))
 

@@ -78,6 +78,20 @@ def test_other_rows_change_nothing_but_rows(before: ModelTable, after: ModelTabl
     )
 
 
+def test_a_category_that_stands_on_the_page_keeps_its_spelling() -> None:
+    row = ServedModel(
+        category=Category("è"),
+        title="",
+        name=ModelName("a/x"),
+        memory_bytes=None,
+        stay_loaded=False,
+        precision=Precision.FP32,
+    )
+    page = render(ModelTable(persona="", rows=(row,), titles={Category("è"): "È"}))
+
+    assert "**È**" in replace_rows(page, [dataclasses.replace(row, stay_loaded=True)], titles={Category("è"): "è"})
+
+
 @given(tables())
 def test_the_same_rows_leave_a_page_as_it_is(table: ModelTable) -> None:
     page = render(table)

@@ -8,17 +8,21 @@ Not covered: several processes writing the same document (the data folder's lock
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
 import orjson
+import structlog
 
 from conductor.adapters.private_file import replace_private
 from conductor.domain.errors import NotFound, StorageError
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _LARGEST_DOCUMENT: Final = 4_000_000
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 
 class DocumentFolder:
@@ -35,6 +39,44 @@ class DocumentFolder:
                 if path.stat().st_size <= _LARGEST_DOCUMENT:
                     found[path.stem] = orjson.loads(path.read_bytes())
         return found
+
+    def all_as(self, kind: Callable[..., T]) -> list[T]:
+        """All documents made into something by their fields; those that do not fit are left out, and told by the log."""
+        made = []
+        for name, document in self.documents().items():
+            try:
+                made.append(kind(**document))
+            except (TypeError, ValueError) as odd:
+                log.warning("document_left_out", file=str(self._path(name, ".json")), reason=str(odd)[:300])
+        return made
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """One document; None where there is none.
+
+        Raises:
+            StorageError: it cannot be read, or is no document.
+        """
+        path = self._path(name, ".json")
+        try:
+            if path.stat().st_size > _LARGEST_DOCUMENT:
+                raise StorageError(f"{path} is larger than any document")
+            found = orjson.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as broken:
+            raise StorageError(f"{path} cannot be read: {broken}") from broken
+        if not isinstance(found, dict):
+            raise StorageError(f"{path} is no document")
+        return found
+
+    def set_aside(self, name: str) -> str:
+        """Give a document that is of no use another name, in place of the last one set aside; returns where it is now."""
+        path = self._path(name, ".json")
+        aside = path.with_suffix(".json.damaged")
+        with contextlib.suppress(OSError):  # then it is met again at the next start, and told again
+            path.replace(aside)
+            return str(aside)
+        return str(path)
 
     def write(self, name: str, document: dict[str, Any]) -> None:
         """Put a document in place of the last one of its name.

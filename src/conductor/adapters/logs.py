@@ -23,7 +23,9 @@ from conductor.domain.redaction import MASK, without_secrets
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 #: Libraries that say at `info` what only their authors want to know.
-_CHATTY: Final = ("alembic", "sqlalchemy", "aiosqlite", "watchfiles", "asyncio", "uvicorn.access")
+_CHATTY: Final = ("alembic", "sqlalchemy", "watchfiles", "asyncio", "uvicorn.access")
+#: Says at `debug` each statement that SQLAlchemy has said already, and each step of it, with all values.
+_REPEATING: Final = "aiosqlite"
 _DEEPEST: Final = 6
 _SECRET_WORDS: Final = frozenset(
     {"password", "passwd", "passphrase", "secret", "secrets", "token", "authorization", "cookie", "credential"}
@@ -88,6 +90,7 @@ def configure_logs(*, level: str, style: str, stream: TextIO) -> None:
     logging.captureWarnings(capture=True)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(threshold if threshold <= logging.DEBUG else max(threshold, logging.WARNING))
+    logging.getLogger(_REPEATING).setLevel(max(threshold, logging.WARNING))
     structlog.configure(
         processors=[*ours, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

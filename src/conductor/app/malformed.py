@@ -73,7 +73,8 @@ def sentence(error: Mapping[str, Any], *, name: str = "") -> str:
 
 def _wanted(kind: str, context: Mapping[str, Any], given: object) -> str:
     if kind in ("enum", "literal_error"):
-        values = [value.strip("' ") for value in str(context["expected"]).replace(" or ", ", ").split(",")]
+        named = (value.strip("' ") for value in str(context["expected"]).replace(" or ", ", ").split(","))
+        values = [value for value in named if value]  # an empty one, where it may be left out, says nothing to people
         return f"it must be one of {', '.join(values)}{_nearest(given, values)}"
     if kind in _BOUNDS:
         return f"it must be {_BOUNDS[kind].format(**context)}"

@@ -7,9 +7,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, His
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from conductor.app.serving.metrics import CallMetrics
+from conductor.app.serving.metrics import AnswerCacheMetrics, CallMetrics
 from conductor.domain.event import TaskEvent
 from conductor.domain.task import FINAL, Task
+from conductor.serving.ports import LevelCounts
 
 
 class Metrics:
@@ -56,6 +57,10 @@ class Metrics:
     def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Offer a value that is read when metrics are asked for."""
         Gauge(name, meaning, registry=self._registry).set_function(read)
+
+    def count_answers(self, levels: Callable[[], Mapping[str, LevelCounts]]) -> None:
+        """Show what the levels of the answer cache count."""
+        self._registry.register(AnswerCacheMetrics(levels))
 
     def render(self) -> tuple[bytes, str]:
         """All metrics in Prometheus' text format, and its media type."""

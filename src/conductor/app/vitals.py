@@ -1,5 +1,6 @@
 """Whether everything works, and what does not, in sentences: what `/health` tells and talk answers from."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -28,6 +29,7 @@ class Vitals:
         models: ActiveModels,
         registry: WorkloadRegistry,
         dispatcher: Dispatcher,
+        failing_models: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._clock = clock
         self._configuration = configuration
@@ -37,6 +39,7 @@ class Vitals:
         self._models = models
         self._registry = registry
         self._dispatcher = dispatcher
+        self._failing_models = failing_models
         self._started_at_s = clock.monotonic_s()
 
     def problems(self) -> list[str]:
@@ -44,6 +47,7 @@ class Vitals:
         found = [f"database: {failure}" for failure in [self._committer.failure] if failure]
         found += [f"ledger: {trouble}" for trouble in [self._ledger.trouble] if trouble]
         found += [trouble for trouble in [self._tuning.problem, self._models.problem] if trouble]
+        found += [f"model {name}: {trouble}" for name, trouble in self._failing_models().items()]
         return found + [f"workload {name}: {reason}" for name, reason in self._registry.broken.items()]
 
     def monotonic_s(self) -> float:

@@ -42,14 +42,34 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A picture in a turn. Nothing here fetches it or looks into it.
+
+    Args:
+        url: `data:image/png;base64,…`, or an address (http, https) that whoever runs the model fetches.
+        detail: how closely it is looked at, `auto`, `low` or `high`; empty leaves it to the model.
+    """
+
+    url: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One turn. `tool_call_id` names the call that a tool's turn answers."""
+    """One turn. `tool_call_id` names the call that a tool's turn answers.
+
+    Args:
+        content: its text.
+        parts: text and pictures in their order, where it holds pictures; `content` is the text among them then. Empty
+            where there is nothing but text.
+    """
 
     role: Role
     content: str = ""
     name: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
+    parts: tuple[str | Picture, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +81,8 @@ class Sampling:
         temperature: 0 takes the likeliest token, always.
         top_p: the smallest set of tokens with this much probability is drawn from.
         repetition_penalty: divides the scores of tokens that were already used; 1 does nothing.
+        frequency_penalty, presence_penalty: taken off a token's score each time, and once, it was written (-2 to 2), as the
+            OpenAI API has them; llama.cpp counts the prompt in.
         seed: the same seed gives the same answer on the same backend, device and precision; None draws one.
         stop: texts that end the answer and are not part of it; at most four.
         top_scores: how many alternatives are told with each token's log probability; None tells none.
@@ -73,6 +95,8 @@ class Sampling:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     top_scores: int | None = None
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

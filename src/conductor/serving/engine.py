@@ -121,6 +121,13 @@ class Engine(ABC, Generic[OptionsT]):
             sampling=options.sampling or self.sampling,
         )
 
+    def repeats(self, options: OptionsT) -> bool:
+        """Whether the same request is answered the same again: nothing is drawn by chance, or known from before."""
+        return (options.sampling or self.sampling).temperature == 0
+
+    def forget(self) -> None:
+        """Forget what it remembers of earlier answers, because a model or its files may be others now."""
+
     @abstractmethod
     def conclude(self, prompt: str, options: OptionsT, written: str) -> Answer:
         """Check and structure what was written; `finish` and `usage` are filled in by the caller."""

@@ -1,15 +1,19 @@
 """Make one answer out of several generations: pieces pass on as they come, the ending is told once, tokens are added up.
 
-Leaves what is asked, and how often, to the engine. Not covered: generations side by side; they follow each other.
+Leaves what is asked, and how often, to the engine. Generations side by side are heard each on its own, and joined.
 """
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Final
 
 from conductor.domain.generation import Finish, Generation, Piece, Usage
 from conductor.domain.json import JsonObject
 from conductor.serving.engine import Answer
 from conductor.serving.ports import Runner
+
+#: Told where a repair was due and could not be asked for; what was written first stands then.
+NO_ROOM: Final = "no second attempt was made: it does not fit the model's context together with the first"
 
 
 class Hearing:
@@ -55,6 +59,14 @@ class Hearing:
             async for _ in pieces:
                 pass
         return self.text
+
+    def join(self, other: "Hearing") -> None:
+        """What was heard beside this, as if it had come after it."""
+        self.texts += other.texts
+        self.finish = other.finish if other.texts else self.finish
+        self._prompt_tokens += other.usage.prompt_tokens
+        self._completion_tokens += other.usage.completion_tokens
+        self._cached_tokens += other.usage.cached_tokens
 
     def ending(self) -> Piece:
         """The last piece of the whole answer."""

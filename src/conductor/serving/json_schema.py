@@ -21,6 +21,7 @@ from conductor.domain.errors import InvalidInput
 from conductor.domain.json import JsonObject, JsonValue
 from conductor.serving.numerals import numbers, reading
 from conductor.serving.quotations import Span, find_quotation
+from conductor.serving.thoughts import thoughts_apart
 
 _LONGEST_SCHEMA: Final = 200_000
 _DEEPEST: Final = 60
@@ -84,20 +85,21 @@ class Schema:
 
 
 def json_in(written: str) -> JsonValue:
-    """The JSON that a model wrote: all of it, or in a code block, or the first object or list that closes.
+    """The JSON that a model wrote: all of it, or behind its thoughts: in a code block, or the first object that closes.
 
     Raises:
         InvalidInput: there is none; the message is the parser's.
     """
     first = ""
-    for candidate in (written, *(block[1] for block in _FENCE.finditer(written))):
+    said = thoughts_apart(written)[1]
+    for candidate in (written, said, *(block[1] for block in _FENCE.finditer(said))):
         try:
             return parsed(candidate)
         except InvalidInput as broken:
             first = first or broken.message
-    for opened in islice(re.finditer(r"[{\[]", written), 20):
+    for opened in islice(re.finditer(r"[{\[]", said), 20):
         try:
-            value, _ = json.JSONDecoder(parse_constant=_no_constant).raw_decode(written, opened.start())
+            value, _ = json.JSONDecoder(parse_constant=_no_constant).raw_decode(said, opened.start())
             if isinstance(value, dict | list) and value:
                 return _sayable(value)
         except (ValueError, RecursionError):

@@ -14,7 +14,7 @@ from conductor.domain.generation import Generation
 from conductor.domain.model import ModelState
 from conductor.domain.units import format_duration
 from conductor.serving.memory_budget import Corrections
-from conductor.serving.ports import Backend, Runner
+from conductor.serving.ports import Backend, PlacingBackend, Runner
 from conductor.serving.registry import Registry
 from conductor.serving.residence import Keeping, Loaded, Resident
 
@@ -72,7 +72,10 @@ class Mover:
         backend, key, started_s = backend_of(resident), resident.key, self._clock.monotonic_s()
         self._registry.move(key, ModelState.LOADING)
         try:
-            loading = backend.load(key.name, key.precision)
+            if isinstance(backend, PlacingBackend) and devices:
+                loading = backend.load_on(devices, key.name, key.precision)
+            else:
+                loading = backend.load(key.name, key.precision)
             runner = await self._interruptible(loading, self._keeping.load_limit_s)
         except asyncio.CancelledError:
             self._registry.move(key, ModelState.ABSENT, _STOPPING)

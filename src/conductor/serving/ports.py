@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from conductor.domain.generation import Generation, Piece, Usage
 from conductor.domain.model import Category, ModelName, Precision
@@ -20,9 +20,12 @@ class RunnerFacts:
         precision: as it is computed; None where it cannot be known.
         context_tokens: longest prompt and answer together.
         memory_bytes: measured after loading; 0 where it is elsewhere.
+        memory_on: how much of it is on each of several devices; empty where it is on one, or the backend does not say.
         constrains: whether `Generation.form` is enforced token by token.
         embeds: whether `embed` works.
         fills_in: whether `Generation.suffix` works.
+        translates: whether it is told languages by codes (`Generation.languages`), and does nothing but translate.
+        sees: whether pictures in `Message.parts` reach it; where that cannot be known, the endpoint refuses by itself.
         model: its technical name; empty where the backend does not say. Some engines ask some models in another form, and
             no answer is remembered where it is empty.
         notes: what is otherwise than it was asked for, a sentence each; for people.
@@ -38,6 +41,9 @@ class RunnerFacts:
     fills_in: bool
     model: ModelName = _NAMELESS
     notes: tuple[str, ...] = ()
+    translates: bool = False
+    memory_on: tuple[tuple[str, int], ...] = ()
+    sees: bool = False
 
 
 class Runner(Protocol):
@@ -168,6 +174,18 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
+class PlacingBackend(Backend, Protocol):
+    """A backend that loads onto devices that it is told."""
+
+    async def load_on(self, devices: Sequence[str], model: ModelName, precision: Precision) -> Runner:
+        """As `load`, onto these of the devices that the `MemoryMeter` names for this backend, and no others.
+
+        Where they are several, the model is sharded over them.
+        """
+        ...
+
+
 class NeedEstimate(Protocol):
     """The arithmetic from headers to memory (`serving.memory_budget.memory_need`), handed to backends by `app`."""
 
@@ -209,4 +227,58 @@ class LanguageDetector(Protocol):
 
     def detect(self, text: str) -> tuple[str, float] | None:
         """The language as BCP-47 tag or FLORES-200 code, and how sure that is, in 0-1; None when nothing tells."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """An answer that is kept as bytes, and when it was given."""
+
+    body: bytes
+    kept_at_unix_s: float
+
+
+@dataclass(slots=True)
+class LevelCounts:
+    """What one level of the answer cache did since the start, and what it holds.
+
+    Args:
+        expired: misses on answers that were too old; they are counted as misses, too.
+        corrupt: misses on answers that could not be read back; they are counted as misses, too.
+        evictions: answers that gave way to others.
+        bytes: of everything it holds, by its own bookkeeping.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    expired: int = 0
+    corrupt: int = 0
+    evictions: int = 0
+    entries: int = 0
+    bytes: int = 0
+
+
+class AnswerStore(Protocol):
+    """A slower level of the answer cache, asked where memory has nothing. A failure is a miss: nothing here raises."""
+
+    @property
+    def name(self) -> str:
+        """Short: `disk`."""
+        ...
+
+    @property
+    def counts(self) -> LevelCounts:
+        """As they are now."""
+        ...
+
+    async def get(self, key: str, model: ModelName, *, not_before_unix_s: float) -> KeptAnswer | None:
+        """What was kept under this key of lowercase hex; what is older is dropped."""
+        ...
+
+    async def put(self, key: str, model: ModelName, answer: KeptAnswer) -> None:
+        """Keep it, in place of what has this key; others give way where there is no room."""
+        ...
+
+    async def forget(self, model: ModelName | None) -> int:
+        """Drop everything of one model, or of all; how many answers that were."""
         ...

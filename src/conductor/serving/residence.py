@@ -55,12 +55,19 @@ class Loaded:
     def bytes_on(self) -> dict[str, int]:
         """What each device has again when it is gone: what it took and what was set aside for it."""
         most = max(self.expected_bytes, self.runner.facts.memory_bytes)
-        return dict.fromkeys(self.devices, most // max(len(self.devices), 1))
+        return self._divided(most)
 
     def still_to_take_on(self) -> dict[str, int]:
         """What it may yet take on each device, as its cache fills; 0 where what it took cannot be measured."""
         taken = self.runner.facts.memory_bytes or self.expected_bytes
-        return dict.fromkeys(self.devices, max(self.expected_bytes - taken, 0) // max(len(self.devices), 1))
+        return self._divided(max(self.expected_bytes - taken, 0))
+
+    def _divided(self, count: int) -> dict[str, int]:
+        """So many bytes by device: as it lies there, evenly where that is not known."""
+        lies = dict(self.runner.facts.memory_on)
+        if set(lies) != set(self.devices) or not any(lies.values()):
+            lies = dict.fromkeys(self.devices, 1)
+        return {device: count * share // sum(lies.values()) for device, share in lies.items()}
 
 
 @dataclass(slots=True, eq=False)

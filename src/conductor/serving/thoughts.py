@@ -22,3 +22,10 @@ def thoughts_apart(written: str) -> tuple[str, str]:
     if opening:
         return written[start:].strip(), ""
     return "", written.strip()
+
+
+def without_thoughts(written: str, source: str) -> str:
+    """What was answered about a source; where that speaks of such tags itself, only thoughts that begin the answer go."""
+    if _CLOSING.search(source) and not _OPENING.match(written):
+        return written.strip()
+    return thoughts_apart(written)[1]

@@ -60,7 +60,7 @@ async def trimmed_conversation(
         if tokens > room_tokens:
             raise InvalidInput(
                 f"the last message and the system message have {tokens} tokens together, but the model's context leaves "
-                f"{room_tokens} for them; shorten the message, or lower sampling.max_tokens",
+                f"{room_tokens} for them; shorten the message, or lower max_tokens",
                 field="prompt",
                 details={"prompt_tokens": tokens, "room_tokens": room_tokens},
             )
@@ -118,7 +118,7 @@ async def trimmed_text(
     if fits == 0:
         raise InvalidInput(
             f"the line at the cursor alone is longer than the {room_tokens} tokens that the model's context leaves for the "
-            "prompt; send less of it, or lower sampling.max_tokens",
+            "prompt; send less of it, or lower max_tokens",
             field="prompt",
         )
     return nearest(fits)

@@ -6,6 +6,7 @@ Models are brought in the order of the oldest wish, on each device. Who waits an
 
 from collections.abc import Callable, Coroutine, Mapping
 from math import inf
+from typing import Final
 
 from conductor.domain.clock import Clock
 from conductor.domain.model import ModelState
@@ -16,6 +17,9 @@ from conductor.serving.ports import MemoryMeter
 from conductor.serving.registry import ModelKey, Registry
 from conductor.serving.residence import Keeping, Resident
 from conductor.serving.swapping import Plan, turn
+
+#: As `RunnerFacts.device` has it: where a model lies that could not use the card it was meant for.
+_PROCESSOR: Final = "cpu"
 
 
 class Turns:
@@ -184,7 +188,7 @@ class Turns:
         loaded = resident.loaded
         if loaded is not None and loaded.devices:
             told = tuple(loaded.runner.facts.device.split("+"))
-            if set(told) <= set(self._meter.devices(backend_of(resident).name)):
+            if set(told) <= {*self._meter.devices(backend_of(resident).name), _PROCESSOR}:
                 loaded.devices = told
 
     async def _has_room(self, resident: Resident) -> bool:

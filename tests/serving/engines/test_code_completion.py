@@ -58,6 +58,16 @@ async def test_the_same_question_is_answered_from_memory() -> None:
     assert len(runner.asked) == 1
 
 
+async def test_what_was_forgotten_while_it_was_written_is_asked_anew() -> None:
+    runner = ScriptedRunner(BODY, BODY, BODY)
+    completing = engine(runner)
+    async for _ in completing.generate_stream(PREFIX, CodeCompletionOptions()):
+        completing.forget()
+    assert (await completing.generate(PREFIX, CodeCompletionOptions())).facts["cached"] is False
+    completing.forget()
+    assert (await completing.generate(PREFIX, CodeCompletionOptions())).facts["cached"] is False
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -7,12 +7,8 @@ them, what the headers say stays, with a note.
 from dataclasses import replace
 from pathlib import Path
 
-from conductor.adapters.attachments.reading import Reading, read_headers
+from conductor.adapters.attachments.reading import CannotMeasure, Reading, read_headers
 from conductor.domain.attachment import Medium
-
-
-class CannotMeasure(Exception):
-    """A decoder is missing or refuses; the message completes "its content was not measured: …"."""
 
 
 def measure(path: Path) -> Reading:

@@ -18,9 +18,8 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from conductor.adapters.attachments.measuring import CannotMeasure
 from conductor.adapters.attachments.picture_measures import Pixels, looks_like, measures_of
-from conductor.adapters.attachments.reading import Reading
+from conductor.adapters.attachments.reading import CannotMeasure, Reading
 from conductor.domain.attachment import Medium
 from conductor.domain.json import JsonValue
 

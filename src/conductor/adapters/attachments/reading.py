@@ -18,6 +18,10 @@ from conductor.domain.json import JsonObject
 _SAYS_NOTHING: Final = frozenset({"application/octet-stream", "application/x-www-form-urlencoded"})
 
 
+class CannotMeasure(Exception):
+    """A decoder is missing or refuses; the message completes "its content was not measured: …"."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What was found out about a file's content; the fields are those of `Attachment`."""

@@ -19,8 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from conductor.adapters.attachments.measuring import CannotMeasure
-from conductor.adapters.attachments.reading import Reading
+from conductor.adapters.attachments.reading import CannotMeasure, Reading
 from conductor.domain.attachment import Medium
 from conductor.domain.json import JsonValue
 

@@ -146,7 +146,11 @@ def _engine(url: str) -> AsyncEngine:
     try:
         parsed = make_url(url)
         parsed = parsed.set(drivername=drivers.get(parsed.drivername, parsed.drivername))
-        engine = create_async_engine(parsed, pool_pre_ping=parsed.drivername.startswith("postgresql"))
+        engine = create_async_engine(
+            parsed,
+            pool_pre_ping=parsed.drivername.startswith("postgresql"),
+            hide_parameters=True,  # what people wrote stands in them, and logs and errors are read by others
+        )
     except (ArgumentError, NoSuchModuleError) as unknown:
         raise SettingsError(
             f"database_url {_shown(url)!r} is not understood; write sqlite:///path/to/file or postgresql://user@host/name",

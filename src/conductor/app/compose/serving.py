@@ -153,6 +153,8 @@ async def set_up_serving(
         made_by=__version__,
     )
 
+    kept.on_forget(shelf.forget)
+
     def apply(now: ModelTable, changes: Changes) -> None:
         for name in {row.name for row in (*changes.removed, *(row for pair in changes.changed for row in pair))}:
             kept.forget(name)

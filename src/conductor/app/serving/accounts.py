@@ -29,6 +29,8 @@ class Account:
         self._first_s: float | None = None
         self._unfinished = answers
         self._finish = ""
+        #: No model was asked: the answer was kept from an earlier call.
+        self.is_cached = False
         self._prompt_tokens = self._completion_tokens = self._cached_tokens = 0
 
     @property
@@ -62,6 +64,7 @@ class Account:
             cached_tokens=self._cached_tokens,
             first_token_s=self._first_s,
             duration_s=self._clock.monotonic_s() - self._began_s,
+            is_cached=self.is_cached,
         )
 
 
@@ -75,7 +78,7 @@ class Accounts:
     def of(self, decision: CallDecision, answers: int = 1) -> Iterator[Account]:
         """Count and tell the call of the block, however it ends."""
         account = Account(self._clock, answers)
-        self._statistics.began(decision.category, decision.model)
+        self._statistics.began(decision.category, decision.model, self._clock.monotonic_s())
         ending, code, message = Ending.FAILED, "internal", "an error of our own"
         try:
             yield account
@@ -93,6 +96,6 @@ class Accounts:
 
     def _settle(self, decision: CallDecision, outcome: CallOutcome) -> None:
         record = CallRecord(decision, outcome)
-        self._statistics.ended(record)
+        self._statistics.ended(record, self._clock.monotonic_s())
         self._journal.put(record)
         log.info("generated", **record.as_json())

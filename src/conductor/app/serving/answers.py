@@ -84,6 +84,11 @@ def check_ability(asked: Generation, facts: RunnerFacts, title: str) -> None:
             f"{title} cannot be held to a form here; ask for plain text, or have the category data_extraction do it",
             field="form",
         )
+    seen = next((place for place, message in enumerate(asked.messages) if message.parts), None)
+    if seen is not None and not facts.sees:
+        raise InvalidInput(
+            f"{title} sees no pictures; send text only, or name a model that sees", field=f"messages[{seen}].content"
+        )
     if asked.suffix and not facts.fills_in:
         raise InvalidInput(f"{title} does not fill in; leave suffix out", field="suffix")
 

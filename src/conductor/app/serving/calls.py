@@ -20,7 +20,8 @@ from conductor.domain.json import JsonObject
 from conductor.domain.model import Category, ModelName
 
 _MOST_WAITING: Final = 10_000
-_MOST_AT_ONCE: Final = 1_000
+#: Of a group: what listeners do with it keeps everybody else waiting.
+_MOST_AT_ONCE: Final = 50
 _INTERVAL_S: Final = 0.25
 
 log = structlog.get_logger(__name__)
@@ -43,6 +44,7 @@ class CallDecision:
         asked_for: what the caller named: a category, a model, or `auto`.
         probability: of the category by the reading of the request; None where the caller named it.
         table_digest: of the model table that was in force.
+        is_relayed: the gateway passes it on; its `call_id` is trace and span of the client's `traceparent`.
     """
 
     call_id: str
@@ -54,6 +56,7 @@ class CallDecision:
     probability: float | None
     table_digest: str
     decided_at_unix_s: float
+    is_relayed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,9 @@ class CallOutcome:
     Args:
         error_code: of the error tree; empty where there was none.
         first_token_s: from the decision to the first piece; None where none came. Loading the model is in it.
+        is_estimate: nobody told the tokens; events of a stream were counted.
+        upstream: which endpoint answered a relayed call, or failed last.
+        is_cached: no model was asked; an answer was kept from an earlier call.
     """
 
     ending: Ending
@@ -74,6 +80,9 @@ class CallOutcome:
     cached_tokens: int = 0
     first_token_s: float | None = None
     duration_s: float = 0.0
+    is_estimate: bool = False
+    upstream: str = ""
+    is_cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +95,9 @@ class CallRecord:
     def as_json(self) -> JsonObject:
         """Plain data for the ledger and for listings."""
         decision, outcome = self.decision, self.outcome
+        more: JsonObject = (
+            {"upstream": outcome.upstream, "is_estimate": outcome.is_estimate} if outcome.upstream else {}
+        )
         return {
             "call_id": decision.call_id,
             "asked_for": decision.asked_for,
@@ -100,6 +112,8 @@ class CallRecord:
             "completion_tokens": outcome.completion_tokens,
             "first_token_ms": None if outcome.first_token_s is None else round(outcome.first_token_s * 1000),
             "duration_ms": round(outcome.duration_s * 1000),
+            **({"cached": True} if outcome.is_cached else {}),
+            **more,
         }
 
 
@@ -155,3 +169,4 @@ class CallJournal:
                     await listener(group)
                 except Exception:  # a listener is anybody's code, and one that fails must not cost the others theirs
                     log.exception("call_listener_failed", records=len(group))
+            await asyncio.sleep(0)  # let others have their turn

@@ -40,8 +40,11 @@ def load(options: argparse.Namespace) -> Engine:
             measure_bytes=resident_bytes,
         )
     from conductor.adapters.runners.transformers_engine import TransformersEngine
+    from conductor.adapters.runners.transformers_loading import translates
+    from conductor.adapters.runners.translating_engine import TranslatingEngine
 
-    return TransformersEngine(
+    kind = TranslatingEngine if translates(options.path) else TransformersEngine
+    return kind(
         options.path,
         name=options.name,
         precision=Precision(options.precision),
@@ -50,6 +53,7 @@ def load(options: argparse.Namespace) -> Engine:
         most_rows=options.rows,
         most_context_tokens=options.context,
         measure_bytes=resident_bytes,
+        devices=options.devices,
     )
 
 
@@ -70,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="processor threads")
     parser.add_argument("--rows", type=int, default=8, help="requests that are computed at a time")
     parser.add_argument("--context", type=int, help="tokens of the longest context that is kept")
+    parser.add_argument("--devices", nargs="*", default=(), help="what the cards that it sees are called outside")
     options = parser.parse_args(arguments)
     sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints must not tear our frames

@@ -55,6 +55,11 @@ class EngineShelf(Mapping[Category, Engine[Any]]):
         for engine in (self._engines or {}).values():
             engine.persona = persona
 
+    def forget(self) -> None:
+        """Have the engines that were loaded forget earlier answers."""
+        for engine in (self._engines or {}).values():
+            engine.forget()
+
     def __getitem__(self, category: Category) -> Engine[Any]:
         return self._loaded[category]
 

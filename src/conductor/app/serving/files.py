@@ -10,14 +10,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from conductor.adapters.document_folder import DocumentFolder
 from conductor.domain.clock import Clock
-from conductor.domain.errors import Conflict, InvalidInput, NotFound
+from conductor.domain.errors import Conflict, InvalidInput, NotFound, StorageError
 from conductor.domain.json import JsonObject
 from conductor.domain.units import GIB, MIB, format_bytes
 
 PURPOSES: Final = ("batch", "assistants", "fine-tune", "vision", "user_data", "evals")
 _PIECE_BYTES: Final = MIB
+_SWEEP_INTERVAL_S: Final = 3600.0
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +47,7 @@ class StoredFile:
 
 
 class ServingFiles:
-    """The files of this installation. `recover` must be awaited once before anything else."""
+    """The files of this installation. Await `recover` once before anything else; `run` is a task of the owner."""
 
     def __init__(
         self, folder: DocumentFolder, *, clock: Clock, new_id: Callable[[], str], bounds: FileBounds | None = None
@@ -61,8 +66,7 @@ class ServingFiles:
 
     async def recover(self) -> None:
         """Find the files of earlier runs."""
-        documents = await asyncio.to_thread(self._folder.documents)
-        found = [StoredFile(**document) for document in documents.values()]
+        found = await asyncio.to_thread(self._folder.all_as, StoredFile)
         self._files = {file.file_id: file for file in sorted(found, key=lambda file: file.created_at_unix_s)}
 
     async def add(
@@ -144,11 +148,25 @@ class ServingFiles:
         del self._files[file_id]
         await asyncio.to_thread(self._folder.remove, file_id)
 
-    async def forget_expired(self) -> None:
-        """Remove files whose time is over."""
+    async def run(self) -> None:
+        """Remove files whose time is over, at once and now and then, until cancelled."""
+        while True:
+            removed = await self.forget_expired()
+            if removed:
+                log.info("files_removed", files=removed)
+            await asyncio.sleep(_SWEEP_INTERVAL_S)
+
+    async def forget_expired(self) -> int:
+        """Remove files whose time is over; returns how many. One that cannot be removed is tried again the next time."""
+        removed = 0
         for file in [file for file in self._files.values() if self._is_over(file)]:
-            del self._files[file.file_id]
-            await asyncio.to_thread(self._folder.remove, file.file_id)
+            try:
+                await asyncio.to_thread(self._folder.remove, file.file_id)
+            except StorageError as failure:
+                log.warning("file_not_removed", file=file.file_id, reason=failure.message)
+            else:
+                removed += self._files.pop(file.file_id, None) is not None
+        return removed
 
     def content(self, file_id: str) -> Path:
         """Where its bytes are; errors as `get`."""

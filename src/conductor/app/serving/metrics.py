@@ -7,7 +7,7 @@ further ones share one.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -19,6 +19,7 @@ from prometheus_client.utils import floatToGoString
 
 from conductor.app.serving.call_groups import CallGroup
 from conductor.app.serving.calls import CallRecord, Ending
+from conductor.serving.ports import LevelCounts
 
 #: Category and model together; a histogram of one pair is about fifteen time series.
 _MOST_PAIRS: Final = 100
@@ -86,6 +87,23 @@ class CallMetrics(Collector):
             labels = labels if len(self._pairs) < _MOST_PAIRS else _OTHERS
             found = self._pairs.setdefault(labels, _Pair())
         return found
+
+
+class AnswerCacheMetrics(Collector):
+    """Counts of the answer cache, read when somebody looks. A result of a level: hit, miss, eviction."""
+
+    def __init__(self, levels: Callable[[], Mapping[str, LevelCounts]]) -> None:
+        self._levels = levels
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """All families."""
+        family = CounterMetricFamily(
+            "conductor_answer_cache", "Kept answers asked for, and given up, by level", labels=["level", "result"]
+        )
+        for level, counts in self._levels().items():
+            for result, count in (("hit", counts.hits), ("miss", counts.misses), ("eviction", counts.evictions)):
+                family.add_metric([level, result], count)
+        yield family
 
 
 class _Pair:

@@ -125,12 +125,12 @@ class LiveModelTable:
                 return compare(before.table, before.table)
             self._standing = found
             changes = compare(before.table, found.table)
+            if changes:  # before anything is awaited: nobody may see a table that does not count yet
+                for apply in self._appliers:
+                    apply(found.table, changes)
             await self._keep(found)
         if changes or before.problem is not None:
             self._tell(found, changes)
-        if changes:
-            for apply in self._appliers:
-                apply(found.table, changes)
         return changes
 
     async def roll_back(self, number: int | None = None) -> RolledBack:

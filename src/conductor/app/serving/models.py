@@ -6,11 +6,15 @@ Not covered: changing anything; loading is `serving.lifetimes`' and the table is
 from collections.abc import Sequence
 from typing import Protocol
 
+import structlog
+
 from conductor.domain.errors import NotFound
 from conductor.domain.json import JsonObject
-from conductor.domain.model import ModelState, ServedModel
-from conductor.serving.registry import ModelKey, ModelRecord, Registry
-from conductor.serving.settings_md.table import ModelTable
+from conductor.domain.model import Category, ModelName, ModelState, ServedModel
+from conductor.serving.registry import ModelKey, ModelRecord, Registry, StateChange
+from conductor.serving.settings_md.table import ModelTable, slug
+
+log = structlog.get_logger(__name__)
 
 
 class TableInForce(Protocol):
@@ -69,6 +73,8 @@ class ServedModels:
     def row(self, wanted: str) -> ServedModel:
         """The row that a category, a title or a technical name means; the first of several.
 
+        A category may also be written as in the table, `General Reasoning`.
+
         Raises:
             NotFound: none does; names what is served.
         """
@@ -80,6 +86,10 @@ class ServedModels:
         ):
             if wanted in names:
                 return rows[names.index(wanted)]
+        written = slug(wanted)
+        for row in rows:
+            if row.category == written:
+                return row
         served = ", ".join(["auto", *(row.category for row in rows)]) if rows else "nothing"
         raise NotFound(
             f"the model {wanted[:200]!r} does not exist: it is neither a category nor a model of SETTINGS.md "
@@ -87,12 +97,33 @@ class ServedModels:
             field="model",
         )
 
+    def row_of(self, category: Category, model: ModelName) -> ServedModel | None:
+        """The row by which a call was decided; None where the table has another by now."""
+        return next((row for row in self.rows if (row.category, row.name) == (category, model)), None)
+
     def memory(self) -> Sequence[JsonObject]:
         """Every model that has books, as plain data: state, memory, use and failures."""
         return [_memory_view(record) for record in self._registry.records()]
 
     def _records(self) -> dict[ModelKey, ModelRecord]:
         return {record.key: record for record in self._registry.records()}
+
+
+def log_change(change: StateChange) -> None:
+    """Listener for `Registry`: what becomes of models is in the log."""
+    record = change.record
+    tell = log.warning if record.state is ModelState.ERROR else log.info
+    tell(
+        "model_state",
+        model=record.key.name,
+        precision=record.key.precision.value,
+        was=change.before.value,
+        state=record.state.value,
+        reason=record.reason,
+        backend=record.backend,
+        memory_bytes=record.measured_bytes if record.state is ModelState.LOADED else record.estimated_bytes,
+        load_s=None if record.load_s is None else round(record.load_s, 3),
+    )
 
 
 def _memory_view(record: ModelRecord) -> JsonObject:

@@ -5,6 +5,8 @@ fields) is refused like any unknown name.
 """
 
 import dataclasses
+import inspect
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -20,11 +22,25 @@ from conductor.domain.plain_data import check_plain
 from conductor.serving.engine import EngineOptions
 
 _NOT_THE_CALLERS: Final = frozenset({"sampling", "owner"})
+#: Arguments in a docstring, and their words on this line and the indented ones behind it.
+_ARGUMENT: Final = re.compile(r"^    (\w+(?:, \w+)*): (.*\n(?:      .*\n)*)", re.MULTILINE)
 
 
 def option_names(kind: type[EngineOptions]) -> tuple[str, ...]:
     """What a caller may say to this engine."""
     return tuple(field.name for field in dataclasses.fields(kind) if field.name not in _NOT_THE_CALLERS)
+
+
+@cache
+def options_form(kind: type[EngineOptions]) -> JsonObject:
+    """JSON Schema of what a caller may say to this engine, described by the words of the type's own docstring."""
+    whole: dict[str, Any] = _reader(kind).json_schema()  # type: ignore[arg-type]  # a class is hashable
+    defined: dict[str, Any] = whole.get("$defs", {})
+    properties: dict[str, Any] = {}
+    for name in option_names(kind):
+        said = _described(kind).get(name)
+        properties[name] = _inlined(whole["properties"][name], defined) | ({"description": said} if said else {})
+    return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 def engine_options(kind: type[EngineOptions], given: JsonObject, *, sampling: Sampling, owner: str) -> EngineOptions:
@@ -59,6 +75,31 @@ def engine_options(kind: type[EngineOptions], given: JsonObject, *, sampling: Sa
 def completed(usual: Sampling, said: Mapping[str, Any]) -> Sampling:
     """The usual way of sampling with what the caller said in its place."""
     return dataclasses.replace(usual, **said) if said else usual
+
+
+def _described(kind: type[EngineOptions]) -> dict[str, str]:
+    """What the section about arguments of the type's docstring says of each."""
+    section = (inspect.getdoc(kind) or "").partition("\nArgs:\n")[2].split("\n\n")[0] + "\n"
+    return {name: " ".join(words.split()) for names, words in _ARGUMENT.findall(section) for name in names.split(", ")}
+
+
+def _inlined(part: Any, defined: Mapping[str, Any], within: tuple[str, ...] = ()) -> Any:
+    """A schema with what it refers to in its place: many who read schemas cannot follow references.
+
+    What contains itself, which only free JSON does, is left open there.
+    """
+    if isinstance(part, list):
+        return [_inlined(each, defined, within) for each in part]
+    if not isinstance(part, dict):
+        return part
+    name = str(part.get("$ref", "")).removeprefix("#/$defs/")
+    if name == "JsonValue" or name in within:
+        return {}
+    referred = _inlined(defined[name], defined, (*within, name)) if name else {}
+    rest = {key: _inlined(value, defined, within) for key, value in part.items() if key != "$ref"}
+    if isinstance(words := rest.get("description"), str):
+        rest["description"] = words.partition("\n")[0]
+    return {**referred, **rest}
 
 
 @cache

@@ -299,9 +299,25 @@ class ServingSettings(Section):
         "Keys of endpoints, as https://host=KEY.",
         Traits(restart=True, secret=True, needed_first=True, default_text="none"),
     )
+    endpoint_silence_s: Seconds = _setting(
+        300.0, "An endpoint that sends nothing for this long in the middle of a request is given up.", _RESTART, gt=0
+    )
     requests_per_s: Number = _setting(
         1000.0, "Requests a second that one caller may pass on to endpoints.", _RESTART, gt=0
     )
+    cache_memory_mb: Count = _setting(
+        64,
+        "Memory in MB (10^6 bytes) for answers that are certain to come out the same again; 0 keeps none at all.",
+        _RESTART,
+        ge=0,
+    )
+    cache_disk_mb: Count = _setting(
+        0,
+        "Space in MB for such answers below the data folder, where they outlive a restart; 0 keeps them in memory only.",
+        _RESTART,
+        ge=0,
+    )
+    cache_s: Seconds = _setting(3600.0, "A kept answer that is older is not given out any more.", _RESTART, gt=0)
     tokens_per_min: Number | None = _setting(
         None,
         "Tokens a minute that one caller may use of endpoints.",

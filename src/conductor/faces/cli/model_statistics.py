@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.text import Text
 
-from conductor.domain.units import format_duration
+from conductor.domain.units import format_bytes, format_duration
 from conductor.faces.cli import context as contexts
 from conductor.faces.cli import printing
 from conductor.faces.cli.served_models import print_nothing_served
@@ -49,6 +49,8 @@ def stats(context: typer.Context, as_json: Annotated[bool, typer.Option("--json"
         for name, tally in found["models"].items():
             if tally["failing"]:
                 here.console.print(f"{titles.get(name, name)}: {tally['failing']}", style="red", markup=False)
+    for line in _kept(found):
+        here.console.print(line, markup=False)
     for line in _troubles(found):
         here.console.print(line, style="yellow", markup=False)
     if found["models"]:
@@ -86,6 +88,18 @@ def _time(milliseconds: float | None) -> str:
     if milliseconds is None:
         return ""
     return f"{milliseconds:.0f} ms" if milliseconds < _SECOND_MS else format_duration(milliseconds / 1000)
+
+
+def _kept(found: Mapping[str, Any]) -> Iterator[str]:
+    """What the answer cache saved, in a line; nothing where nobody asked it, and of a server that has none."""
+    levels = {name: level for name, level in found.get("cache", {}).items() if level["hits"] or level["misses"]}
+    told = [
+        f"{name} {level['hits']:,} of {level['hits'] + level['misses']:,} ({_percent(level['hit_rate'])}), "
+        f"{level['entries']:,} in {format_bytes(level['bytes'])}"
+        for name, level in levels.items()
+    ]
+    if told:
+        yield f"Kept answers given: {'; '.join(told)}."
 
 
 def _troubles(found: Mapping[str, Any]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from conductor.faces.cli import model_statistics, printing, served_models
 from conductor.faces.cli.client import Client
 from conductor.faces.cli.status import print_mind
 
-app = typer.Typer(name="models", help="Models: list, show, load, unload, stats, export.", no_args_is_help=True)
+app = typer.Typer(name="models", help="Models: list, show, load, unload, forget, stats, export.", no_args_is_help=True)
 
 #: Characters of a line that the other columns take: the longest word of each, and two spaces before it.
 _OTHER_COLUMNS: Final = len("hugging face") + len("not in use") + len("1023.9 MiB") + 12 + 4 * 2

@@ -41,4 +41,4 @@ def serve(
     arguments += [name for name, is_set in flags if is_set]
     sys.stdout.flush()
     # The server is a face of its own: this process becomes it, so signals and exit codes need no forwarding.
-    os.execv(sys.executable, [sys.executable, "-m", "conductor.faces.http", *arguments])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-m", "conductor", *arguments])  # noqa: S606

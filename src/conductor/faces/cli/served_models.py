@@ -1,4 +1,4 @@
-"""`conductor models show`, `load`, `unload`: the models that SETTINGS.md names, and what has become of each.
+"""`conductor models show`, `load`, `unload`, `forget`: the models that SETTINGS.md names, and what has become of each.
 
 Loading and unloading need a server that stays: one that was started for a command would take the model with it.
 """
@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
     app.command("show")(show)
     app.command("load")(load)
     app.command("unload")(unload)
+    app.command("forget")(forget)
 
 
 def show(context: typer.Context, wanted: _Wanted, as_json: _Json = False) -> None:
@@ -80,6 +81,24 @@ def unload(context: typer.Context, wanted: _Wanted, as_json: _Json = False) -> N
         return
     now = "not in memory" if model["state"] == "absent" else model["state"]
     here.console.print(f"{model['title']} is {now}.", markup=False, soft_wrap=True)
+
+
+def forget(
+    context: typer.Context,
+    wanted: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODEL]", help="A category, a title or a technical name.", show_default=False),
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Forget the answers that are kept of a served model, or of all; the same questions are put to models again."""
+    here = contexts.of(context)
+    with here.server(embed=False) as client:
+        forgotten = client.post("/models/forget", {"model": wanted})
+    if as_json:
+        printing.print_json(forgotten)
+        return
+    here.console.print(f"Answers forgotten, of those in memory: {forgotten['answers']:,}.", markup=False)
 
 
 def print_served(here: "Context", models: Sequence[Mapping[str, Any]]) -> None:

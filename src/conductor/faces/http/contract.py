@@ -21,6 +21,8 @@ _PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     "default": {"model": Problem, "description": "What went wrong, and what to do about it"}
 }
+#: Of an address that nothing answers, in the error about it.
+_LONGEST_SHOWN: Final = 200
 
 
 def install(app: FastAPI) -> None:
@@ -49,8 +51,10 @@ def install(app: FastAPI) -> None:
         return response
 
     @app.exception_handler(HTTPStatus.NOT_FOUND)
-    async def no_route(request: Request, error: HTTPException) -> Response:
-        return refused(request.url.path, HTTPStatus.NOT_FOUND, str(error.detail), code="http.404")
+    async def no_route(request: Request, _error: HTTPException) -> Response:
+        path = request.url.path
+        said = f"nothing is at {path[:_LONGEST_SHOWN]}; /openapi.json lists what there is"
+        return refused(path, HTTPStatus.NOT_FOUND, said, code="http.404")
 
 
 def allowed_methods(document: Mapping[str, Any], path: str) -> list[str]:

@@ -25,7 +25,8 @@ _MAY_READ: Final = "Access-Control-Allow-Origin"
 #: page sends the key itself: cookies are not allowed.
 _PREFLIGHT: Final = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, traceparent",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, traceparent, "
+    "Mcp-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id",
     "Access-Control-Max-Age": "600",
     "Vary": "Origin",
 }

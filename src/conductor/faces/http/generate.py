@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from conductor.app.serving.calls import CallDecision
 from conductor.app.serving.gateway import Gateway
+from conductor.app.serving.kept_answers import CacheUse
 from conductor.app.serving.open_call import Call, whole
 from conductor.app.serving.serve import Serving
 from conductor.domain.errors import ConductorError, InvalidInput
@@ -98,7 +99,8 @@ class ModelOut(BaseModel):
     """A row of the model table, and what has become of its model.
 
     `estimated_bytes` is what loading is expected to take, `memory_bytes` what it took. Context, `computed_precision` and
-    `notes` (what is otherwise than the row asks for) are of the last time it was loaded.
+    `notes` (what is otherwise than the row asks for) are of the last time it was loaded. `failing` says how many of its last
+    calls failed, whoever asked, where these are too many; it is not `healthy` then.
     """
 
     category: str
@@ -120,9 +122,11 @@ class ModelOut(BaseModel):
     memory_bytes: int | None
     load_s: float | None
     healthy: bool | None
+    last_used_unix_s: float | None
     generations: int
     errors: int
     last_error: str
+    failing: str
     notes: list[str]
 
 
@@ -141,6 +145,21 @@ class ModelChoice(BaseModel):
     model: str = Field(min_length=1, max_length=1000)
 
 
+class Forgotten(BaseModel):
+    """Whose kept answers are forgotten: a category or a model of the table; of all models without one."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: str | None = Field(None, min_length=1, max_length=1000)
+
+
+class ForgottenOut(BaseModel):
+    """How many answers were in memory. What lies on the disk is not given out any more, and is removed behind this."""
+
+    model: str | None
+    answers: int
+
+
 def routes(serving: Serving, gateway: Gateway) -> APIRouter:
     """`/generate`, `/generate/stream`, `/models`, `/stats`."""
     router = APIRouter(tags=["generation"], responses=PROBLEMS, route_class=AnyJsonRoute)
@@ -148,20 +167,22 @@ def routes(serving: Serving, gateway: Gateway) -> APIRouter:
     @router.post("/generate", response_model=GeneratedOut, responses=_AS_STREAM)
     async def generate(body: GenerateIn, request: Request) -> Any:
         """Have a language model write; category and model are chosen where none is named."""
-        call = await _asked(serving, body)
+        cache = CacheUse.of(request.headers.get("cache-control", ""))
+        call = await _asked(serving, body, cache)
         if body.stream:
-            return await _streamed(call, request)
+            return await _streamed(call, request, cache)
         try:
             answer = await while_connected(request.receive, whole(call))
         except ClientGone:
             return Response(status_code=GONE)
         document = _decision_view(call.decision) | _answer_view(answer)
-        return Response(orjson.dumps(document), media_type="application/json")
+        return Response(orjson.dumps(document), media_type="application/json", headers=cache.headers())
 
     @router.post("/generate/stream", response_class=Response, responses=_AS_STREAM)
     async def stream(body: GenerateIn, request: Request) -> Response:
         """The same as server-sent events, piece by piece; closing the connection ends the generation."""
-        return await _streamed(await _asked(serving, body), request)
+        cache = CacheUse.of(request.headers.get("cache-control", ""))
+        return await _streamed(await _asked(serving, body, cache), request, cache)
 
     @router.get("/models")
     async def models() -> ModelsOut:
@@ -184,26 +205,33 @@ def routes(serving: Serving, gateway: Gateway) -> APIRouter:
         """Give a model's memory back once nobody uses it."""
         return _model_view(serving, await serving.unload(body.model))
 
+    @router.post("/models/forget")
+    async def forget(body: Forgotten) -> ForgottenOut:
+        """Forget the kept answers of a model, or all of them."""
+        return ForgottenOut(model=body.model, answers=serving.forget(body.model))
+
     @router.get("/stats")
     async def stats() -> dict[str, Any]:
-        """Calls, errors, latency and tokens by engine and model since the start, memory by model, and what was passed on."""
+        """Calls, errors, latency and tokens by engine and model, memory by model, kept answers, what was passed on."""
         return {**serving.statistics(), "gateway": gateway.stats()}
 
     return router
 
 
-async def _asked(serving: Serving, body: GenerateIn) -> Call[Any]:
-    return await serving.work(body.wanted, body.prompt, options=body.options, said=body.said(), owner="local")
+async def _asked(serving: Serving, body: GenerateIn, cache: CacheUse) -> Call[Any]:
+    return await serving.work(
+        body.wanted, body.prompt, options=body.options, said=body.said(), owner="local", cache=cache
+    )
 
 
-async def _streamed(call: Call[Any], request: Request) -> Response:
+async def _streamed(call: Call[Any], request: Request, cache: CacheUse) -> Response:
     """A response that begins with the first piece, so that what fails before it is answered by a problem."""
     parts = Begun(call.parts)
     try:
         await while_connected(request.receive, parts.begin())
     except ClientGone:
         return Response(status_code=GONE)
-    return Stream(_events(call, parts))
+    return Stream(_events(call, parts), cache.headers())
 
 
 async def _events(call: Call[Any], parts: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, None]:
@@ -261,6 +289,7 @@ def _answer_view(answer: Any) -> dict[str, Any]:
 def _model_view(serving: Serving, row: ServedModel) -> ModelOut:
     record = serving.record_of(row)
     facts = None if record is None else record.facts
+    failing = serving.failing().get(row.name, "")
     return ModelOut(
         category=row.category,
         title=row.title,
@@ -280,9 +309,11 @@ def _model_view(serving: Serving, row: ServedModel) -> ModelOut:
         estimated_bytes=None if record is None else record.estimated_bytes,
         memory_bytes=None if record is None else record.measured_bytes,
         load_s=None if record is None else record.load_s,
-        healthy=None if record is None else record.healthy,
+        healthy=False if failing else None if record is None else record.healthy,
+        last_used_unix_s=None if record is None else record.last_used_unix_s,
         generations=0 if record is None else record.generations,
         errors=0 if record is None else record.errors,
         last_error="" if record is None else record.last_error,
+        failing=failing,
         notes=[] if facts is None else list(facts.notes),
     )

@@ -1,18 +1,15 @@
 """The HTTP application: routes, gate, problems, traces and metrics around one opened `Conductor`."""
 
 from collections.abc import Mapping
-from importlib.resources import files
-from typing import Final
 
 from fastapi import FastAPI
-from fastapi.responses import HTMLResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from conductor import __version__
 from conductor.app.conductor import Conductor
 from conductor.app.serving.gateway import Gateway
-from conductor.faces.http import attachments, contract, generate, mind, observe, problems, talk, tasks
+from conductor.faces.http import attachments, contract, generate, mind, observe, pages, problems, talk, tasks
 from conductor.faces.http.around import Around
 from conductor.faces.http.gate import Gate
 from conductor.faces.http.openai import routes as openai
@@ -59,24 +56,12 @@ def create_app(
     app.include_router(generate.routes(conductor.serving, conductor.gateway))
     for router in openai.routes(conductor.serving, conductor.files, conductor.batches):
         app.include_router(router)
+    app.include_router(pages.routes())
     contract.install(app)
     for path, other in (beside or {}).items():
         app.router.routes.insert(0, Route(path, other))
-
-    page = (files("conductor.faces.http") / "page.html").read_text(encoding="utf-8")
-
-    @app.get("/", include_in_schema=False)
-    async def overview() -> HTMLResponse:
-        return HTMLResponse(page, headers={"Content-Security-Policy": _PAGE_POLICY, "Cache-Control": "no-store"})
 
     gate = Gate(conductor.access, hosts=lambda: hosts | conductor.allowed_hosts(), origins=conductor.allowed_origins)
 
     app.surround(conductor, gate, conductor.gateway)
     return app
-
-
-#: The page is one file of our own; nothing else may run in it, and nobody may frame it.
-_PAGE_POLICY: Final = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; "
-    "img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)

@@ -60,6 +60,10 @@ class CodeCompletion(Engine[CodeCompletionOptions]):
         super().__init__(desk, persona=persona)
         self._remembered = RememberedAnswers(answers=_REMEMBERED_ANSWERS, characters=_REMEMBERED_CHARACTERS)
 
+    def forget(self) -> None:
+        """Forget all completions."""
+        self._remembered = RememberedAnswers(answers=_REMEMBERED_ANSWERS, characters=_REMEMBERED_CHARACTERS)
+
     def system_prompt(self, options: CodeCompletionOptions) -> str:
         """None: the model goes on with the code."""
         return ""
@@ -94,11 +98,11 @@ class CodeCompletion(Engine[CodeCompletionOptions]):
         self, prompt: str, options: CodeCompletionOptions
     ) -> AsyncGenerator[Piece | Answer, None]:
         """As `Engine.generate_stream`; the generation is ended as soon as the unit has."""
-        hearing = Hearing()
+        hearing, remembered = Hearing(), self._remembered  # where it is forgotten meanwhile, this answer is, too
         async with self.desk.lease(self.category) as runner:
             asked = self.ask(prompt, options, runner.facts)
             key = _key(asked, options, runner.facts)
-            if key is not None and (known := self._remembered.find(key)) is not None:
+            if key is not None and (known := remembered.find(key)) is not None:
                 yield Piece(text=known.text)
                 yield Piece(finish=known.finish, usage=known.usage)
                 yield known
@@ -136,7 +140,7 @@ class CodeCompletion(Engine[CodeCompletionOptions]):
             usage=usage,
         )
         if key is not None:
-            self._remembered.keep(key, answer)
+            remembered.keep(key, answer)
         yield Piece(finish=answer.finish, usage=answer.usage)
         yield answer
 

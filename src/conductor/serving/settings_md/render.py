@@ -56,9 +56,8 @@ def replace_rows(page: str, rows: Sequence[ServedModel], *, titles: Mapping[Cate
     wanted = {row.category: row for row in rows}
     if len(wanted) < len(rows):
         raise InvalidInput("two of the rows are of one category; a category has one model", field="rows")
-    named = ModelTable(
-        persona=reading.table.persona, rows=tuple(rows), titles={**reading.table.titles, **(titles or {})}
-    )
+    kept = {row.category: reading.table.title_of(row.category) for row in reading.table.rows}
+    named = ModelTable(persona=reading.table.persona, rows=tuple(rows), titles={**(titles or {}), **kept})
     written = _rewritten(reading, wanted, named)
     mark = "\ufeff" if page.startswith("\ufeff") else ""
     changed = mark + "".join(written)

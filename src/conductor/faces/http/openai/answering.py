@@ -11,6 +11,7 @@ from fastapi import Request, Response
 
 from conductor.app.serving.calls import CallDecision
 from conductor.app.serving.decisions import AUTO
+from conductor.app.serving.kept_answers import CacheUse
 from conductor.app.serving.open_call import Call
 from conductor.app.serving.serve import Serving
 from conductor.domain.errors import ConductorError
@@ -35,6 +36,11 @@ def headers_of(decision: CallDecision) -> dict[str, str]:
     return {"x-request-id": decision.call_id, **written}
 
 
+def cache_use(request: Request) -> CacheUse:
+    """What the caller wants of kept answers."""
+    return CacheUse.of(request.headers.get("cache-control", ""))
+
+
 def fingerprint(serving: Serving) -> str:
     """The model table in force, in the form of the protocol."""
     return f"fp_{serving.digest[:12]}"
@@ -44,6 +50,7 @@ async def streamed(
     request: Request,
     call: Conversation,
     write: Callable[[AsyncGenerator[tuple[int, Piece], None]], AsyncGenerator[bytes, None]],
+    cache: CacheUse,
 ) -> Response:
     """A stream that begins with the first piece, so that what fails before it is answered with a status.
 
@@ -52,7 +59,7 @@ async def streamed(
     """
     parts = Begun(call.parts)
     await while_connected(request.receive, parts.begin())
-    return Stream(_ended_by_errors(write(parts)), headers_of(call.decision))
+    return Stream(_ended_by_errors(write(parts)), headers_of(call.decision) | cache.headers())
 
 
 async def _ended_by_errors(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

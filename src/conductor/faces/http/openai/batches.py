@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from conductor.app.serving.batches import Batch, Batches
+from conductor.app.serving.batch import Batch
+from conductor.app.serving.batches import Batches
 from conductor.faces.http.openai.errors import ERRORS, OpenAIRoute
 from conductor.faces.http.openai.paging import page
 from conductor.faces.http.openai.requests import Lenient

@@ -9,9 +9,18 @@ import orjson
 from fastapi import Request, Response
 
 from conductor.app.serving.calls import CallDecision
+from conductor.app.serving.kept_answers import CacheUse
 from conductor.app.serving.serve import Serving
 from conductor.domain.generation import Finish, Generation, Piece, Usage
-from conductor.faces.http.openai.answering import Conversation, Heard, fingerprint, headers_of, heard, streamed
+from conductor.faces.http.openai.answering import (
+    Conversation,
+    Heard,
+    cache_use,
+    fingerprint,
+    headers_of,
+    heard,
+    streamed,
+)
 from conductor.faces.http.openai.chunks import (
     DONE,
     ChunkWriter,
@@ -33,15 +42,17 @@ class Chat:
 
     async def respond(self, body: ChatIn, request: Request) -> Response:
         """The response; errors as `ConductorError`, `ClientGone`."""
+        cache = cache_use(request)
         if body.stream:
-            call = await self._call(body)
-            return await streamed(request, call, partial(self._chunks, call, body))
-        document, decision = await while_connected(request.receive, self.document(body))
-        return Response(orjson.dumps(document), media_type="application/json", headers=headers_of(decision))
+            call = await self._call(body, cache)
+            return await streamed(request, call, partial(self._chunks, call, body), cache)
+        document, decision = await while_connected(request.receive, self.document(body, cache))
+        headers = headers_of(decision) | cache.headers()
+        return Response(orjson.dumps(document), media_type="application/json", headers=headers)
 
-    async def document(self, body: ChatIn) -> tuple[dict[str, Any], CallDecision]:
+    async def document(self, body: ChatIn, cache: CacheUse | None = None) -> tuple[dict[str, Any], CallDecision]:
         """The whole answer, and who gave it."""
-        call = await self._call(body)
+        call = await self._call(body, cache)
         answers = await heard(call, body.n or 1)
         usage = together([one.last.usage for one in answers if one.last.usage is not None])
         document = {
@@ -55,11 +66,11 @@ class Chat:
         }
         return document, call.decision
 
-    async def _call(self, body: ChatIn) -> Conversation:
+    async def _call(self, body: ChatIn, cache: CacheUse | None) -> Conversation:
         body.check_heeded()
         tools, choice = body.offered_tools()
         asked = Generation(messages=body.conversation(), form=body.form(), tools=tools, tool_choice=choice)
-        return await self._serving.converse(body.model, asked, said=body.said(), answers=body.n or 1)
+        return await self._serving.converse(body.model, asked, said=body.said(), answers=body.n or 1, cache=cache)
 
     async def _chunks(
         self, call: Conversation, body: ChatIn, parts: AsyncGenerator[tuple[int, Piece], None]

@@ -116,4 +116,9 @@ def text_scores(scores: Sequence[TokenScore], offset: int) -> dict[str, Any] | N
 
 
 def _scored(token: str, logprob: float) -> dict[str, Any]:
-    return {"token": token, "logprob": max(logprob, _LEAST), "bytes": list(token.encode())}
+    # Of a token that is part of a character its bytes are not known here; the protocol has null for that.
+    return {
+        "token": token,
+        "logprob": max(logprob, _LEAST),
+        "bytes": None if "\ufffd" in token else list(token.encode()),
+    }

@@ -9,11 +9,11 @@ import orjson
 from fastapi import Request, Response
 
 from conductor.app.serving.calls import CallDecision
+from conductor.app.serving.kept_answers import CacheUse
 from conductor.app.serving.serve import Serving
 from conductor.domain.generation import Generation, Piece, Usage
-from conductor.faces.http.openai.answering import Conversation, fingerprint, headers_of, heard, streamed
+from conductor.faces.http.openai.answering import Conversation, cache_use, fingerprint, headers_of, heard, streamed
 from conductor.faces.http.openai.chunks import DONE, ChunkWriter, finish_reason, text_scores, together, usage_view
-from conductor.faces.http.openai.errors import Refused
 from conductor.faces.http.openai.requests import CompletionIn
 from conductor.faces.http.presence import while_connected
 
@@ -26,22 +26,22 @@ class Completions:
 
     async def respond(self, body: CompletionIn, request: Request) -> Response:
         """The response; errors as `ConductorError`, `ClientGone`."""
+        cache = cache_use(request)
         if body.stream:
             prompts = body.prompts()
-            if len(prompts) > 1:
-                raise Refused("a stream goes on with one prompt; send several requests", param="prompt")
-            call = await self._call(body, prompts[0])
-            return await streamed(request, call, partial(self._chunks, call, body, prompts[0]))
-        document, decision = await while_connected(request.receive, self.document(body))
-        return Response(orjson.dumps(document), media_type="application/json", headers=headers_of(decision))
+            call = await self._call(body, prompts[0], cache)
+            return await streamed(request, call, partial(self._chunks, call, body, prompts, cache), cache)
+        document, decision = await while_connected(request.receive, self.document(body, cache))
+        headers = headers_of(decision) | cache.headers()
+        return Response(orjson.dumps(document), media_type="application/json", headers=headers)
 
-    async def document(self, body: CompletionIn) -> tuple[dict[str, Any], CallDecision]:
+    async def document(self, body: CompletionIn, cache: CacheUse | None = None) -> tuple[dict[str, Any], CallDecision]:
         """All answers to all prompts, prompt by prompt."""
         choices: list[dict[str, Any]] = []
         usages: list[Usage] = []
         first: CallDecision | None = None
         for prompt in body.prompts():
-            call = await self._call(body, prompt)
+            call = await self._call(body, prompt, cache)
             first = first or call.decision
             answers = await heard(call, body.n or 1)
             echoed = prompt if body.echo else ""
@@ -67,15 +67,21 @@ class Completions:
         }
         return document, first
 
-    async def _call(self, body: CompletionIn, prompt: str) -> Conversation:
+    async def _call(self, body: CompletionIn, prompt: str, cache: CacheUse | None) -> Conversation:
         body.check_heeded()
         asked = Generation(prompt=prompt, suffix=body.suffix or "")
-        return await self._serving.converse(body.model, asked, said=body.said(), answers=body.n or 1)
+        return await self._serving.converse(body.model, asked, said=body.said(), answers=body.n or 1, cache=cache)
 
     async def _chunks(
-        self, call: Conversation, body: CompletionIn, prompt: str, parts: AsyncGenerator[tuple[int, Piece], None]
+        self,
+        call: Conversation,
+        body: CompletionIn,
+        prompts: list[str],
+        cache: CacheUse,
+        parts: AsyncGenerator[tuple[int, Piece], None],
     ) -> AsyncGenerator[bytes, None]:
-        decision = call.decision
+        """One prompt after the other; `parts` are the first one's, and so are id and model of all chunks."""
+        decision, answers = call.decision, body.n or 1
         write = ChunkWriter(
             call_id=f"cmpl-{decision.call_id}",
             kind="text_completion",
@@ -84,23 +90,42 @@ class Completions:
             fingerprint=fingerprint(self._serving),
             with_usage=body.includes_usage,
         )
-        offsets = [0] * (body.n or 1)
         usages: list[Usage] = []
+        for place, prompt in enumerate(prompts):
+            if place:
+                parts = (await self._call(body, prompt, cache)).parts
+            told: list[Usage] = []
+            async with aclosing(_continued(write, prompt, parts, body, place * answers, told)) as events:
+                async for event in events:
+                    yield event
+            usages.append(together(told))
+        if body.includes_usage:
+            yield write.usage(usage_view(_added(usages)))
+        yield DONE
+
+
+async def _continued(
+    write: ChunkWriter,
+    prompt: str,
+    parts: AsyncGenerator[tuple[int, Piece], None],
+    body: CompletionIn,
+    first: int,
+    told: list[Usage],
+) -> AsyncGenerator[bytes, None]:
+    """The chunks of one prompt, whose answers are numbered from `first`; what they took is added to `told`."""
+    offsets = [0] * (body.n or 1)
+    async with aclosing(parts):
         if body.echo:
             for index in range(len(offsets)):
-                yield write.choice(_piece(index, prompt))
+                yield write.choice(_piece(first + index, prompt))
                 offsets[index] = len(prompt)
-        async with aclosing(parts):
-            async for index, piece in parts:
-                if piece.text or piece.scores or piece.finish is not None:
-                    reason = None if piece.finish is None else finish_reason(piece.finish, called=False)
-                    yield write.choice(_piece(index, piece.text, text_scores(piece.scores, offsets[index]), reason))
-                    offsets[index] += len(piece.text)
-                if piece.usage is not None:
-                    usages.append(piece.usage)
-        if body.includes_usage:
-            yield write.usage(usage_view(together(usages)))
-        yield DONE
+        async for index, piece in parts:
+            if piece.text or piece.scores or piece.finish is not None:
+                reason = None if piece.finish is None else finish_reason(piece.finish, called=False)
+                yield write.choice(_piece(first + index, piece.text, text_scores(piece.scores, offsets[index]), reason))
+                offsets[index] += len(piece.text)
+            if piece.usage is not None:
+                told.append(piece.usage)
 
 
 def _piece(index: int, text: str, logprobs: Any = None, reason: str | None = None) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import orjson
 from fastapi import Request, Response
 
 from conductor.app.serving.calls import CallDecision
+from conductor.app.serving.kept_answers import CacheUse
 from conductor.app.serving.serve import Serving
-from conductor.faces.http.openai.answering import headers_of
+from conductor.faces.http.openai.answering import cache_use, headers_of
 from conductor.faces.http.openai.errors import Refused
 from conductor.faces.http.openai.requests import EmbeddingsIn
 from conductor.faces.http.presence import while_connected
@@ -24,12 +25,14 @@ class Embeddings:
 
     async def respond(self, body: EmbeddingsIn, request: Request) -> Response:
         """The response; errors as `ConductorError`, `ClientGone`."""
-        document, decision = await while_connected(request.receive, self.document(body))
-        return Response(orjson.dumps(document), media_type="application/json", headers=headers_of(decision))
+        cache = cache_use(request)
+        document, decision = await while_connected(request.receive, self.document(body, cache))
+        headers = headers_of(decision) | cache.headers()
+        return Response(orjson.dumps(document), media_type="application/json", headers=headers)
 
-    async def document(self, body: EmbeddingsIn) -> tuple[dict[str, Any], CallDecision]:
+    async def document(self, body: EmbeddingsIn, cache: CacheUse | None = None) -> tuple[dict[str, Any], CallDecision]:
         """The vectors in the order of their texts, and who made them."""
-        decision, vectors, usage = await self._serving.embed(body.model, body.texts())
+        decision, vectors, usage = await self._serving.embed(body.model, body.texts(), cache=cache)
         width = len(vectors[0])
         if body.dimensions not in (None, width):
             raise Refused(

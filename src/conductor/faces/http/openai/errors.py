@@ -1,5 +1,6 @@
 """Our error tree as OpenAI's error object `{"error": {message, type, param, code}}`, all four keys always there."""
 
+import re
 from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -50,18 +51,35 @@ _CODES: Final[Mapping[str, str]] = {
     "access.key": "invalid_api_key",
 }
 #: Names of the domain in the protocol's words.
-_PARAMETERS: Final[Mapping[str, str]] = {"form": "response_format", "category": "model", "prompt": "prompt"}
+_PARAMETERS: Final[Mapping[str, str]] = {
+    "form": "response_format",
+    "category": "model",
+    "sampling.top_scores": "logprobs",
+}
 _MISSING: Final = "missing_required_parameter"
-#: Where the protocol is spoken: these paths, and those below them.
-_PATHS: Final = tuple(
-    f"/v1/{name}" for name in ("chat/completions", "completions", "embeddings", "models", "files", "batches")
+_OFFERED: Final = ("chat/completions", "completions", "embeddings", "models", "files", "batches")
+#: Clients of the protocol ask for these too; nothing is there, and they are told so in its form.
+_NOT_OFFERED: Final = (
+    "responses",
+    "conversations",
+    "moderations",
+    "images",
+    "audio",
+    "assistants",
+    "threads",
+    "uploads",
 )
+#: Where the protocol is spoken: these paths, and those below them.
+_PATHS: Final = tuple(f"/v1/{name}" for name in (*_OFFERED, *_NOT_OFFERED))
 #: Kinds of what is refused before a route hears of it; all other refusals of 4xx are about the request.
 _REFUSALS: Final[Mapping[int, str]] = {
     HTTPStatus.UNAUTHORIZED: "authentication_error",
     HTTPStatus.FORBIDDEN: "permission_error",
     HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
 }
+
+#: How pydantic ends the place of an error in a field that may be of several kinds: with the kind that it tried.
+_BRANCH: Final = re.compile(r"str|(list|dict)\[.*\]")
 
 log = structlog.get_logger(__name__)
 
@@ -143,7 +161,10 @@ def refusal(status: int, message: str, *, code: str) -> Response:
 def malformed(errors: list[Any]) -> Refused:
     """What the reading of a body stopped at."""
     fault = errors[0]
-    path = parameter([part for part in fault["loc"] if part != "body"]) if fault["type"] != "json_invalid" else ""
+    place = [part for part in fault["loc"] if part != "body"]
+    if place and _BRANCH.fullmatch(str(place[-1])):
+        del place[-1]
+    path = parameter(place) if fault["type"] != "json_invalid" else ""
     code = (
         _MISSING
         if fault["type"] == "missing"

@@ -29,12 +29,14 @@ def listed(serving: Serving) -> list[dict[str, Any]]:
 
 
 def one(serving: Serving, name: str) -> dict[str, Any]:
-    """One name.
+    """One name; a model's title, too, which requests may use as well.
 
     Raises:
         NotFound: it is none of them.
     """
-    found = next((view for view in listed(serving) if view["id"] == name), None)
+    views = listed(serving)
+    found = next((view for view in views if view["id"] == name), None)
+    found = found or next((view | {"id": name} for view in views if view["title"] == name), None)
     if found is None:
         raise NotFound(f"the model {name[:200]!r} does not exist; GET /v1/models lists those that do", field="model")
     return found

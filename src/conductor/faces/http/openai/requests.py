@@ -11,14 +11,23 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from conductor.app.json_forms import check_schema
-from conductor.domain.generation import Message, Role, Tool, ToolCall
+from conductor.domain.generation import Message, Picture, Role, Tool, ToolCall
 from conductor.domain.json import JsonObject
 from conductor.domain.plain_data import check_plain, check_text
+from conductor.faces.http.openai.content import UNSUPPORTED, parts_of, text_of
 from conductor.faces.http.openai.errors import Refused
 
-_UNSUPPORTED: Final = "unsupported_parameter"
 _TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 _MOST_TEXTS: Final = 2048
+#: Of `Sampling`, under the same names.
+_SAMPLING: Final = (
+    "temperature",
+    "top_p",
+    "repetition_penalty",
+    "frequency_penalty",
+    "presence_penalty",
+    "max_tokens",
+)
 _ROLES: Final[Mapping[str, Role]] = {
     "system": Role.SYSTEM,
     "developer": Role.SYSTEM,
@@ -66,23 +75,14 @@ class Sampled(Lenient):
         Raises:
             Refused: a field is set that would change the answer.
         """
-        for name in ("frequency_penalty", "presence_penalty", "logit_bias"):
-            if getattr(self, name):
-                raise Refused(
-                    f"{name} is not supported here; leave it out, or set repetition_penalty",
-                    param=name,
-                    code=_UNSUPPORTED,
-                )
+        if self.logit_bias:
+            raise Refused("logit_bias is not supported here; leave it out", param="logit_bias", code=UNSUPPORTED)
         if self.stream_options is not None and not self.stream:
             raise Refused("stream_options is for streams; set stream, or leave it out", param="stream_options")
 
     def said(self) -> dict[str, Any]:
         """What the client says about sampling, by the domain's names."""
-        said: dict[str, Any] = {
-            name: value
-            for name in ("temperature", "top_p", "repetition_penalty", "max_tokens")
-            if (value := getattr(self, name)) is not None
-        }
+        said: dict[str, Any] = {name: value for name in _SAMPLING if (value := getattr(self, name)) is not None}
         if self.seed is not None:
             said["seed"] = self.seed % 2**63
         if said.get("top_p") == 0:  # nothing but the likeliest token
@@ -135,7 +135,9 @@ class MessageIn(Lenient):
             ToolCall(call_id=call.id, name=call.function.name, arguments=call.function.arguments)
             for call in self.tool_calls or ()
         )
-        text = _text(self.content, f"{where}.content") or self.refusal or ""
+        role = _ROLES[self.role]
+        parts = parts_of(self.content, f"{where}.content", role)
+        text = text_of(parts) or self.refusal or ""
         if self.content is None and not (calls or text):
             raise Refused(f"{where}.content is missing", param=f"{where}.content", code="missing_required_parameter")
         if calls and self.role != "assistant":
@@ -147,11 +149,12 @@ class MessageIn(Lenient):
                 code="missing_required_parameter",
             )
         return Message(
-            role=_ROLES[self.role],
+            role=role,
             content=text,
             name=self.name or "",
             tool_calls=calls,
             tool_call_id=self.tool_call_id or "",
+            parts=parts if any(isinstance(part, Picture) for part in parts) else (),
         )
 
 
@@ -207,9 +210,9 @@ class ChatIn(Sampled):
         super().check_heeded()
         for name in ("functions", "function_call"):
             if getattr(self, name):
-                raise Refused(f"{name} is the old name of tools; send tools instead", param=name, code=_UNSUPPORTED)
+                raise Refused(f"{name} is the old name of tools; send tools instead", param=name, code=UNSUPPORTED)
         if self.modalities not in (None, [], ["text"]):
-            raise Refused("modalities: only text is written here", param="modalities", code=_UNSUPPORTED)
+            raise Refused("modalities: only text is written here", param="modalities", code=UNSUPPORTED)
         if self.top_logprobs is not None and not self.logprobs:
             raise Refused("top_logprobs needs logprobs to be true", param="top_logprobs")
 
@@ -265,7 +268,7 @@ class ChatIn(Sampled):
 class CompletionIn(Sampled):
     """`POST /v1/completions`."""
 
-    prompt: str | list[Any] = "<|endoftext|>"
+    prompt: str | list[Any] | None = "<|endoftext|>"
     suffix: str | None = None
     best_of: int | None = Field(None, ge=1, le=20)
     echo: bool | None = None
@@ -275,7 +278,7 @@ class CompletionIn(Sampled):
         """As `Sampled.check_heeded`."""
         super().check_heeded()
         if self.best_of is not None and self.best_of > (self.n or 1):
-            raise Refused("best_of above n is not supported here; leave it out", param="best_of", code=_UNSUPPORTED)
+            raise Refused("best_of above n is not supported here; leave it out", param="best_of", code=UNSUPPORTED)
 
     def said(self) -> dict[str, Any]:
         """As `Sampled.said`."""
@@ -283,7 +286,7 @@ class CompletionIn(Sampled):
 
     def prompts(self) -> list[str]:
         """The texts to go on with."""
-        return _texts(self.prompt, "prompt", most=128)
+        return _texts("" if self.prompt is None else self.prompt, "prompt", most=128)
 
 
 class EmbeddingsIn(Lenient):
@@ -318,32 +321,12 @@ def _texts(given: str | list[Any], name: str, *, most: int) -> list[str]:
     return texts
 
 
-def _text(content: str | list[dict[str, Any]] | None, where: str) -> str:
-    if content is None or isinstance(content, str):
-        return content or ""
-    texts = []
-    for place, part in enumerate(content):
-        kind = part.get("type")
-        text = part.get("text" if kind == "text" else "refusal")
-        if kind not in ("text", "refusal"):
-            raise Refused(
-                f"{where}[{place}] is {kind!r}; only text is read here"[:300],
-                param=f"{where}[{place}]",
-                code=_UNSUPPORTED,
-            )
-        if not isinstance(text, str):
-            raise Refused(
-                f"{where}[{place}].{kind} must be text", param=f"{where}[{place}].{kind}", code="invalid_type"
-            )
-        check_text(text, field=f"{where}[{place}]")
-        texts.append(text)
-    return "\n".join(texts)
-
-
 def _tool(function: FunctionIn, place: int) -> Tool:
     where = f"tools[{place}].function"
     if not _TOOL_NAME.fullmatch(function.name):
-        raise Refused(f"{where}.name must be 1 to 64 letters, digits, underscores or hyphens", param=f"{where}.name")
+        raise Refused(
+            f"{where}.name must be 1 to 64 letters, digits, underscores, hyphens or dots", param=f"{where}.name"
+        )
     parameters = function.parameters or {"type": "object", "properties": {}}
     return Tool(
         name=function.name,
