@@ -16,7 +16,7 @@ from conductor.adapters.model_headers.folder import read_model
 from conductor.adapters.model_headers.safetensors_header import tensors_in
 from conductor.domain.errors import ConductorError, ModelError, NotFound
 from conductor.domain.model import Precision
-from conductor.serving.memory_budget import memory_need
+from conductor.serving.lifetimes.memory_budget import memory_need
 from conductor.serving.ports import Attention
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "vectors" / "models"

@@ -4,8 +4,8 @@ from conductor.adapters.endpoints.relay import Relay
 from conductor.app.compose.serving import places
 from conductor.app.serving.gateway import Gateway
 from conductor.domain.model import Category, ModelName, Precision, ServedModel
-from conductor.serving.accounting import Accounting
-from conductor.serving.limits import Allowance, Limits
+from conductor.serving.traffic.accounting import Accounting
+from conductor.serving.traffic.limits import Allowance, Limits
 
 
 def a_row(category: str, name: str) -> ServedModel:

@@ -13,7 +13,7 @@ from conductor.adapters.document_folder import DocumentFolder
 from conductor.app.serving.kept_corrections import KeptCorrections
 from conductor.domain.model import Category, ModelName, ModelState, Precision
 from conductor.domain.units import GIB
-from conductor.serving.memory_budget import Corrections
+from conductor.serving.lifetimes.memory_budget import Corrections
 from conductor.serving.ports import MemoryNeed
 from conductor.serving.registry import ModelKey, Registry
 

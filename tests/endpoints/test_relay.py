@@ -36,8 +36,8 @@ from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Usage
 from conductor.faces.http.one_write import OneWrite
 from conductor.faces.http.relay_routes import Relaying
-from conductor.serving.accounting import Accounting
-from conductor.serving.limits import Allowance, Limits
+from conductor.serving.traffic.accounting import Accounting
+from conductor.serving.traffic.limits import Allowance, Limits
 
 CHAT = "/v1/chat/completions"
 EXAMPLES = Path(__file__).parents[3] / "shared" / "vectors" / "openai-compat" / "openai-examples.json"

@@ -24,13 +24,13 @@ from conductor.app.serving.gateway import Gateway
 from conductor.app.serving.serve import Serving
 from conductor.faces.http import contract, generate, problems
 from conductor.faces.http.openai import routes
-from conductor.serving.accounting import Accounting
 from conductor.serving.engines.code_completion import CodeCompletion
 from conductor.serving.engines.conversational_chat import ConversationalChat
 from conductor.serving.engines.general_reasoning import GeneralReasoning
 from conductor.serving.engines.translation import Translation
-from conductor.serving.limits import Allowance, Limits
 from conductor.serving.registry import Registry
+from conductor.serving.traffic.accounting import Accounting
+from conductor.serving.traffic.limits import Allowance, Limits
 from openai import AsyncOpenAI
 
 

@@ -24,7 +24,7 @@ from conductor.adapters.servers.runner import ServerRunner  # noqa: E402
 from conductor.domain.errors import InvalidInput, ModelError  # noqa: E402
 from conductor.domain.generation import Finish, Generation, Message, Piece, Role, Sampling  # noqa: E402
 from conductor.domain.model import ModelName, Precision  # noqa: E402
-from conductor.serving.memory_budget import memory_need  # noqa: E402
+from conductor.serving.lifetimes.memory_budget import memory_need  # noqa: E402
 
 pytestmark = pytest.mark.anyio
 LIMIT_S = 120.0

@@ -28,8 +28,8 @@ from conductor.adapters.servers.runner import ServerRunner
 from conductor.domain.errors import InvalidInput, ModelError, NotFound
 from conductor.domain.generation import Generation, Message, Role
 from conductor.domain.model import Category, ModelName, Precision, ServedModel
-from conductor.serving.lifetimes import Lifetimes
-from conductor.serving.memory_budget import Corrections, memory_need
+from conductor.serving.lifetimes.keep import Lifetimes
+from conductor.serving.lifetimes.memory_budget import Corrections, memory_need
 from conductor.serving.ports import Attention, PlacingBackend
 from conductor.serving.registry import Registry
 

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from conductor.domain.errors import ModelError
 from conductor.domain.generation import Finish, Generation, Piece, Usage
 from conductor.domain.model import Category, ModelName, Precision, ServedModel
-from conductor.serving.lifetimes import Keeping, Lifetimes
-from conductor.serving.memory_budget import Corrections
+from conductor.serving.lifetimes.keep import Keeping, Lifetimes
+from conductor.serving.lifetimes.memory_budget import Corrections
 from conductor.serving.ports import MemoryNeed, RunnerFacts
 from conductor.serving.registry import Registry
 

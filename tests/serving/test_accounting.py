@@ -3,7 +3,7 @@
 from typing import Any
 
 from conductor.domain.generation import Usage
-from conductor.serving.accounting import Accounting
+from conductor.serving.traffic.accounting import Accounting
 
 TOOK = Usage(prompt_tokens=10, completion_tokens=5)
 

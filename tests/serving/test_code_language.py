@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conductor.serving.code_language import LANGUAGES, UNKNOWN, Detected, detect, language_named
+from conductor.serving.code.language import UNKNOWN, Detected, detect
+from conductor.serving.code.languages import LANGUAGES, language_named
 
 SAMPLES = {
     "python": "import os\n\ndef area(r):\n    return 3.14 * r ** 2\n\nfor name in os.listdir('.'):\n    print(name)\n",

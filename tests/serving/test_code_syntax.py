@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conductor.serving.code_blocks import CodeBlock, code_blocks, main_block
-from conductor.serving.code_syntax import Thoroughness, checked_syntax
+from conductor.serving.code.blocks import CodeBlock, code_blocks, main_block
+from conductor.serving.code.syntax import Thoroughness, checked_syntax
 
 RIGHT = {
     "python": "def f(x):\n    return {x: '}'}\n",

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conductor.serving.completion_unit import Unit
+from conductor.serving.code.completion_unit import Unit
 
 CASES = {
     "the rest of a line before more text on it": ("total = add(", ", b)\n", "python", "a + 1", "\nprint(total)"),

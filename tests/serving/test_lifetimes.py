@@ -9,8 +9,8 @@ from tests.serving.simulated import SimulatedMachine, SimulatedModel, row, servi
 from conductor.domain.errors import Exhausted, ModelError, NotFound, Overloaded
 from conductor.domain.generation import Generation
 from conductor.domain.model import Category, ModelState, Precision
+from conductor.serving.lifetimes.residence import Keeping
 from conductor.serving.registry import StateChange
-from conductor.serving.residence import Keeping
 
 GB = 10**9
 CHAT, CODE, MATH = Category("chat"), Category("code"), Category("math")

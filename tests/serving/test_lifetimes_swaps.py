@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.serving.simulated import SimulatedMachine, SimulatedModel, row, serving, simulate
 
 from conductor.domain.model import Category
-from conductor.serving.residence import Keeping
-from conductor.serving.swapping import Holding, Patience, Plan, Turn, plan_room, turn
+from conductor.serving.lifetimes.residence import Keeping
+from conductor.serving.lifetimes.swapping import Holding, Patience, Plan, Turn, plan_room, turn
 
 GB = 10**9
 LOAD_S, CLOSE_S = 3.0, 0.5

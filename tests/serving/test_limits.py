@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conductor.serving.limits import Allowance, Limits, RateLimited
+from conductor.serving.traffic.limits import Allowance, Limits, RateLimited
 
 
 def admitted(limits: Limits, caller: str, now_s: float) -> bool:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from conductor.domain.model import Precision
 from conductor.domain.units import GIB, MIB
-from conductor.serving.memory_budget import Corrections, fitting_devices, memory_need
+from conductor.serving.lifetimes.memory_budget import Corrections, fitting_devices, memory_need
 from conductor.serving.ports import Attention, MemoryNeed, ModelHeader
 
 HEADER = ModelHeader(

@@ -18,11 +18,11 @@ from tests.serving.simulated import (
 
 from conductor.domain.errors import Exhausted
 from conductor.domain.model import Category, ModelName, Precision
-from conductor.serving.lifetimes import Lifetimes
-from conductor.serving.memory_budget import Corrections
+from conductor.serving.lifetimes.keep import Lifetimes
+from conductor.serving.lifetimes.memory_budget import Corrections
+from conductor.serving.lifetimes.residence import Loaded
 from conductor.serving.ports import PlacingBackend, RunnerFacts
 from conductor.serving.registry import Registry
-from conductor.serving.residence import Loaded
 
 GB = 10**9
 CHAT, CODE = Category("chat"), Category("code")

@@ -1,6 +1,6 @@
 """Which upstream takes the next request."""
 
-from conductor.serving.routing import Ending, Router, Turn, Upstream
+from conductor.serving.traffic.routing import Ending, Router, Turn, Upstream
 
 
 def router(*names: str, **weights: float) -> Router:

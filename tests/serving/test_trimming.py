@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Message, Role
-from conductor.serving.trimming import Trimmed, prompt_room, trimmed_conversation, trimmed_text
+from conductor.serving.texts.trimming import Trimmed, prompt_room, trimmed_conversation, trimmed_text
 
 ROLES = st.sampled_from([Role.USER, Role.ASSISTANT, Role.TOOL])
 

@@ -19,9 +19,9 @@ from typing import Any, Final, NamedTuple
 
 from conductor.domain.errors import InvalidInput
 from conductor.domain.json import JsonObject, JsonValue
-from conductor.serving.numerals import numbers, reading
-from conductor.serving.quotations import Span, find_quotation
-from conductor.serving.thoughts import thoughts_apart
+from conductor.serving.texts.numerals import numbers, reading
+from conductor.serving.texts.quotations import Span, find_quotation
+from conductor.serving.texts.thoughts import thoughts_apart
 
 _LONGEST_SCHEMA: Final = 200_000
 _DEEPEST: Final = 60

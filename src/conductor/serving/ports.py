@@ -187,7 +187,7 @@ class PlacingBackend(Backend, Protocol):
 
 
 class NeedEstimate(Protocol):
-    """The arithmetic from headers to memory (`serving.memory_budget.memory_need`), handed to backends by `app`."""
+    """The arithmetic from headers to memory (`serving.lifetimes.memory_budget.memory_need`), handed to backends by `app`."""
 
     def __call__(
         self,

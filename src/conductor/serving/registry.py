@@ -1,7 +1,7 @@
 """Keep what has become of each model: its state and since when, its memory, how much it was used, how it fares.
 
 Which state may follow which is a table; whatever else is asked for raises. Who loads and unloads is
-`serving.lifetimes`; the registry only keeps the books and tells its listeners.
+`serving.lifetimes.keep`; the registry only keeps the books and tells its listeners.
 
 Not covered: statistics over time, which the listeners' metrics keep.
 """

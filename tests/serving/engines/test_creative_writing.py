@@ -7,7 +7,7 @@ from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Finish, Piece, Sampling
 from conductor.serving.engine import Answer
 from conductor.serving.engines.creative_writing import CreativeOptions, CreativeWriting, Form, Genre
-from conductor.serving.prose import overlap, seam, word_count
+from conductor.serving.texts.prose import overlap, seam, word_count
 
 pytestmark = pytest.mark.anyio
 

@@ -10,10 +10,10 @@ from tests.serving.engines.told_model import OneModelDesk, ToldModel, streamed, 
 
 from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Generation
-from conductor.serving.checklists import CHECKLISTS
-from conductor.serving.clauses import KINDS, USUAL, Depth, clauses, contract_type, units, usual_but_missing
 from conductor.serving.engines.legal_analysis import LegalAnalysis, LegalOptions
-from conductor.serving.legal_findings import DISCLAIMER
+from conductor.serving.law.checklists import CHECKLISTS
+from conductor.serving.law.clauses import KINDS, USUAL, Depth, clauses, contract_type, units, usual_but_missing
+from conductor.serving.law.findings import DISCLAIMER
 
 NDA = """NON-DISCLOSURE AGREEMENT
 

@@ -11,7 +11,7 @@ from tests.serving.engines.told_model import OneModelDesk, ToldModel, streamed, 
 from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Generation
 from conductor.serving.engines.question_answering import NOT_IN_CONTEXT, QuestionAnswering, QuestionOptions
-from conductor.serving.passages import passages, ranked, terms
+from conductor.serving.texts.passages import passages, ranked, terms
 
 CONTEXT = "The bridge was opened in 1932. It is 1,149 metres long and carries eight lanes."
 

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from tests.serving.engines.told_model import OneModelDesk, ToldModel, streamed, user_said
 
 from conductor.domain.errors import InvalidInput
-from conductor.serving.citations import CitationKind, Style, citations, resolve
-from conductor.serving.clauses import clauses, units
 from conductor.serving.engines.scientific_research import ResearchOptions, ScientificResearch
-from conductor.serving.identifiers import isbn_is_right
-from conductor.serving.library import read_library
-from conductor.serving.splitting import sentences
-from conductor.serving.unsupported import unsupported_numbers
-from conductor.serving.untranslatable import code_apart, missing
+from conductor.serving.languages.untranslatable import code_apart, missing
+from conductor.serving.law.clauses import clauses, units
+from conductor.serving.literature.citations import CitationKind, Style, citations, resolve
+from conductor.serving.literature.identifiers import isbn_is_right
+from conductor.serving.literature.library import read_library
+from conductor.serving.texts.splitting import sentences
+from conductor.serving.texts.unsupported import unsupported_numbers
 
 BIBTEX = r"""
 @comment{ not an @entry }

@@ -10,9 +10,9 @@ from tests.serving.engines.told_model import OneModelDesk, ToldModel, streamed, 
 from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Generation
 from conductor.serving.engines.summarization import Summarization, SummaryOptions
-from conductor.serving.quotations import Span, fenced, find_quotation, marked, without_fence
-from conductor.serving.splitting import parts_that_fit, sentences, split_evenly
-from conductor.serving.unsupported import names_can_be_told, unsupported_names, unsupported_numbers
+from conductor.serving.texts.quotations import Span, fenced, find_quotation, marked, without_fence
+from conductor.serving.texts.splitting import parts_that_fit, sentences, split_evenly
+from conductor.serving.texts.unsupported import names_can_be_told, unsupported_names, unsupported_numbers
 
 SOURCE = (
     "The company sold 1,234 machines in 2025 for €5.6 million. Three plants, in Lyon and Oslo, were closed by Ms. Dupont. "

@@ -13,9 +13,9 @@ from conductor.domain.errors import InvalidInput, ModelError, SettingsError
 from conductor.domain.generation import Generation, Role
 from conductor.serving.engine import Answer
 from conductor.serving.engines.translation import Translation, TranslationOptions
-from conductor.serving.nllb import language, languages
-from conductor.serving.registers import Register, signs_against
-from conductor.serving.untranslatable import code_apart, missing
+from conductor.serving.languages.nllb import language, languages
+from conductor.serving.languages.registers import Register, signs_against
+from conductor.serving.languages.untranslatable import code_apart, missing
 
 
 class Spotter:

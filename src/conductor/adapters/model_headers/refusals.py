@@ -5,7 +5,7 @@ from typing import Literal
 
 from conductor.domain.errors import ModelError, NotFound
 
-#: `larger_than_memory` is added by whoever knows the memory (`serving.lifetimes`).
+#: `larger_than_memory` is added by whoever knows the memory (`serving.lifetimes.keep`).
 Reason = Literal["absent", "empty", "corrupt", "unsafe", "unknown_architecture"]
 
 

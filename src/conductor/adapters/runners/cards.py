@@ -1,7 +1,7 @@
 """Decide onto which of the cards that this process sees a model goes, and call them what they are called outside.
 
-Which cards these are was decided outside (`serving.placing`), with room for keys, values and activations; here they have
-the numbers 0, 1, …, and only whether the weights fit is asked. Belongs into the engine process.
+Which cards these are was decided outside (`serving.lifetimes.placing`), with room for keys, values and activations; here
+they have the numbers 0, 1, …, and only whether the weights fit is asked. Belongs into the engine process.
 """
 
 from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ from conductor.adapters.servers.cards import card_bytes
 from conductor.app.compose.foundation import Foundation
 from conductor.app.serving.programs import unasked_programs
 from conductor.domain.server_program import ServerProgram
-from conductor.serving.memory_budget import memory_need
+from conductor.serving.lifetimes.memory_budget import memory_need
 
 #: Backends that run on graphics cards whatever torch is installed beside us: they bring their own.
 ON_CARDS: Final = frozenset({VllmBackend.program.value})

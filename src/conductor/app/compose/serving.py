@@ -50,18 +50,18 @@ from conductor.app.serving.relayed import RelayedCalls, Row
 from conductor.app.serving.serve import Serving
 from conductor.app.serving.statistics import ServingStatistics
 from conductor.domain.model import Precision, ServedModel
-from conductor.serving.accounting import Accounting
 from conductor.serving.answer_cache import AnswerCache
 from conductor.serving.engine import ModelDesk
-from conductor.serving.lifetimes import Lifetimes
-from conductor.serving.limits import Allowance, Limits
-from conductor.serving.memory_budget import memory_need
+from conductor.serving.lifetimes.keep import Lifetimes
+from conductor.serving.lifetimes.memory_budget import memory_need
+from conductor.serving.lifetimes.residence import Keeping
 from conductor.serving.ports import Backend, MemoryNeed
 from conductor.serving.registry import Registry
-from conductor.serving.residence import Keeping
 from conductor.serving.sessions import Sessions
 from conductor.serving.settings_md.compare import Changes
 from conductor.serving.settings_md.table import ModelTable
+from conductor.serving.traffic.accounting import Accounting
+from conductor.serving.traffic.limits import Allowance, Limits
 
 #: Languages that are told apart where the detector is installed; each one more costs memory.
 _LANGUAGES: Final = ("en", "de", "fr", "es", "pt", "it", "nl", "pl", "ru", "tr", "zh", "ja")

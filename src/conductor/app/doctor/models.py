@@ -25,7 +25,7 @@ from conductor.domain.errors import ConductorError, ModelError, NotFound
 from conductor.domain.model import Category, ModelName, Precision
 from conductor.domain.server_program import split_program
 from conductor.domain.units import format_bytes
-from conductor.serving.memory_budget import memory_need
+from conductor.serving.lifetimes.memory_budget import memory_need
 from conductor.serving.requirements import (
     EXTRAS,
     ExtraNeed,

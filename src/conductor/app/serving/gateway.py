@@ -28,9 +28,9 @@ from conductor.domain.clock import Clock
 from conductor.domain.errors import ConductorError, NotFound, Overloaded
 from conductor.domain.json import JsonObject
 from conductor.domain.model import Category, ModelName
-from conductor.serving.accounting import Accounting
-from conductor.serving.limits import Limits
-from conductor.serving.routing import Ending, Router, Turn, Upstream
+from conductor.serving.traffic.accounting import Accounting
+from conductor.serving.traffic.limits import Limits
+from conductor.serving.traffic.routing import Ending, Router, Turn, Upstream
 
 __all__ = ("Asked", "Gateway", "Place", "Sink", "UpstreamBusy")
 

@@ -14,7 +14,7 @@ import structlog
 from conductor.adapters.document_folder import DocumentFolder
 from conductor.domain.errors import StorageError
 from conductor.domain.model import ModelState, Precision
-from conductor.serving.memory_budget import Corrections, Observation
+from conductor.serving.lifetimes.memory_budget import Corrections, Observation
 from conductor.serving.registry import StateChange
 
 _NAME: Final = "memory"

@@ -16,12 +16,13 @@ from typing import ClassVar, Final
 from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Finish, Generation, Piece, Sampling, Usage
 from conductor.domain.model import Category
-from conductor.serving.code_language import UNKNOWN, Detected, detect, language_named
-from conductor.serving.completion_unit import Unit
+from conductor.serving.code.completion_unit import Unit
+from conductor.serving.code.language import UNKNOWN, Detected, detect
+from conductor.serving.code.languages import language_named
 from conductor.serving.engine import Answer, Engine, EngineOptions, ModelDesk
 from conductor.serving.generations import Hearing
 from conductor.serving.ports import Runner, RunnerFacts
-from conductor.serving.trimming import prompt_room, trimmed_text
+from conductor.serving.texts.trimming import prompt_room, trimmed_text
 
 _REMEMBERED_ANSWERS: Final = 512
 _REMEMBERED_CHARACTERS: Final = 4_000_000

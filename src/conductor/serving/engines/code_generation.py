@@ -15,12 +15,12 @@ from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Finish, Generation, Message, Piece, Role, Sampling
 from conductor.domain.json import JsonObject
 from conductor.domain.model import Category
-from conductor.serving.code_blocks import CodeBlock, code_blocks, main_block
-from conductor.serving.code_language import language_named
-from conductor.serving.code_syntax import SyntaxVerdict, Thoroughness, checked_syntax
+from conductor.serving.code.blocks import CodeBlock, code_blocks, main_block
+from conductor.serving.code.languages import language_named
+from conductor.serving.code.syntax import SyntaxVerdict, Thoroughness, checked_syntax
 from conductor.serving.engine import Answer, Engine, EngineOptions
 from conductor.serving.generations import NO_ROOM, Hearing
-from conductor.serving.thoughts import thoughts_apart
+from conductor.serving.texts.thoughts import thoughts_apart
 
 
 class CodeKind(StrEnum):

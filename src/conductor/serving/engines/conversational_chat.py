@@ -20,8 +20,8 @@ from conductor.serving.engine import Answer, Engine, EngineOptions, ModelDesk
 from conductor.serving.generations import Hearing
 from conductor.serving.ports import Runner, RunnerFacts
 from conductor.serving.sessions import Sessions
-from conductor.serving.thoughts import thoughts_apart
-from conductor.serving.trimming import Trimmed, prompt_room, trimmed_conversation
+from conductor.serving.texts.thoughts import thoughts_apart
+from conductor.serving.texts.trimming import Trimmed, prompt_room, trimmed_conversation
 
 _PLAIN_PERSONA: Final = (
     "You are a helpful assistant. Answer directly and in the user's language. Say so when you do not know something."

@@ -20,9 +20,9 @@ from conductor.domain.model import Category
 from conductor.serving.engine import Answer, Engine, EngineOptions
 from conductor.serving.generations import Hearing
 from conductor.serving.ports import Runner, RunnerFacts
-from conductor.serving.prose import lines_with_text, overlap, seam, whole_words, word_count
-from conductor.serving.thoughts import thoughts_apart
-from conductor.serving.trimming import prompt_room
+from conductor.serving.texts.prose import lines_with_text, overlap, seam, whole_words, word_count
+from conductor.serving.texts.thoughts import thoughts_apart
+from conductor.serving.texts.trimming import prompt_room
 
 _MOST_WORDS: Final = 50_000
 _MOST_PARTS: Final = 60

@@ -20,7 +20,7 @@ from conductor.serving.filling import Filled, filled, judged, with_form
 from conductor.serving.generations import Hearing
 from conductor.serving.json_schema import Schema, evidence
 from conductor.serving.ports import RunnerFacts
-from conductor.serving.quotations import fenced
+from conductor.serving.texts.quotations import fenced
 
 _SHOWN_PLACES: Final = 8
 

@@ -13,7 +13,7 @@ from conductor.domain.generation import Sampling
 from conductor.domain.json import JsonObject
 from conductor.domain.model import Category
 from conductor.serving.engine import Answer, Engine, EngineOptions
-from conductor.serving.thoughts import thoughts_apart
+from conductor.serving.texts.thoughts import thoughts_apart
 
 _HEADING: Final = re.compile(
     r"^[ \t]*[#*_]{0,4}[ \t]*(?P<name>answer|reasoning|reasons|assumptions)"

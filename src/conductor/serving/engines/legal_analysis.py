@@ -17,12 +17,12 @@ from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Generation, Message, Piece, Role, Sampling
 from conductor.domain.json import JsonObject, JsonValue
 from conductor.domain.model import Category
-from conductor.serving.checklists import CHECKLISTS, Question
-from conductor.serving.clauses import USUAL, clauses, units
 from conductor.serving.engine import Answer, Engine, EngineOptions
 from conductor.serving.filling import filled, judged, with_form
 from conductor.serving.generations import Hearing
-from conductor.serving.legal_findings import (
+from conductor.serving.law.checklists import CHECKLISTS, Question
+from conductor.serving.law.clauses import USUAL, clauses, units
+from conductor.serving.law.findings import (
     Group,
     by_id,
     compliance_answer,
@@ -36,8 +36,8 @@ from conductor.serving.legal_findings import (
     table_row,
 )
 from conductor.serving.ports import Runner, RunnerFacts
-from conductor.serving.quotations import fenced
-from conductor.serving.splitting import parts_that_fit
+from conductor.serving.texts.quotations import fenced
+from conductor.serving.texts.splitting import parts_that_fit
 
 _SHARE_OF_CONTEXT: Final = 0.5
 #: More at once, and models begin to leave clauses out.

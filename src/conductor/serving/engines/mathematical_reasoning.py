@@ -21,7 +21,7 @@ from conductor.serving.generations import NO_ROOM, Hearing
 from conductor.serving.mathematics.check import check_answer
 from conductor.serving.mathematics.given import final_answer
 from conductor.serving.mathematics.verdict import Check, Verdict
-from conductor.serving.thoughts import thoughts_apart
+from conductor.serving.texts.thoughts import thoughts_apart
 
 _STEP: Final = re.compile(
     r"^[ \t]*(?:\*\*)?(?:step[ \t]+)?(\d{1,3})[ \t]*[.):][ \t]*(?:\*\*)?[ \t]*", re.IGNORECASE | re.MULTILINE

@@ -17,11 +17,11 @@ from conductor.domain.model import Category
 from conductor.serving.engine import Answer, Engine, EngineOptions
 from conductor.serving.filling import filled, judged, with_form
 from conductor.serving.generations import Hearing
-from conductor.serving.passages import Passage, passages, ranked
 from conductor.serving.ports import Runner, RunnerFacts
-from conductor.serving.quotations import Span, fenced, find_quotation
-from conductor.serving.thoughts import without_thoughts
-from conductor.serving.unsupported import unsupported_numbers
+from conductor.serving.texts.passages import Passage, passages, ranked
+from conductor.serving.texts.quotations import Span, fenced, find_quotation
+from conductor.serving.texts.thoughts import without_thoughts
+from conductor.serving.texts.unsupported import unsupported_numbers
 
 NOT_IN_CONTEXT: Final = "The context does not answer this question."
 _SHARE_OF_CONTEXT: Final = 0.7

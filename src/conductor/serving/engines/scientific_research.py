@@ -19,13 +19,13 @@ from conductor.domain.clock import Clock
 from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Generation, Message, Piece, Role, Sampling
 from conductor.domain.model import Category
-from conductor.serving.citations import Citation, Style, citations, resolve
 from conductor.serving.engine import Answer, Engine, EngineOptions, ModelDesk
-from conductor.serving.library import Library, read_library
-from conductor.serving.passages import ranked
+from conductor.serving.literature.citations import Citation, Style, citations, resolve
+from conductor.serving.literature.library import Library, read_library
 from conductor.serving.ports import RunnerFacts
-from conductor.serving.quotations import fenced, marked
-from conductor.serving.thoughts import without_thoughts
+from conductor.serving.texts.passages import ranked
+from conductor.serving.texts.quotations import fenced, marked
+from conductor.serving.texts.thoughts import without_thoughts
 
 _MARK: Final = " [unverified]"
 #: A token is hardly ever shorter; references take at most this share of the context.

@@ -19,12 +19,12 @@ from conductor.domain.generation import Finish, Generation, Message, Piece, Role
 from conductor.domain.model import Category
 from conductor.serving.engine import Answer, Engine, EngineOptions
 from conductor.serving.generations import Hearing
-from conductor.serving.passages import terms
 from conductor.serving.ports import Runner, RunnerFacts
-from conductor.serving.quotations import fenced, marked
-from conductor.serving.splitting import parts_that_fit
-from conductor.serving.thoughts import without_thoughts
-from conductor.serving.unsupported import names_can_be_told, unsupported_names, unsupported_numbers
+from conductor.serving.texts.passages import terms
+from conductor.serving.texts.quotations import fenced, marked
+from conductor.serving.texts.splitting import parts_that_fit
+from conductor.serving.texts.thoughts import without_thoughts
+from conductor.serving.texts.unsupported import names_can_be_told, unsupported_names, unsupported_numbers
 
 _MARK: Final = " [not in the source]"
 _SHARE_OF_CONTEXT: Final = 0.6

@@ -23,13 +23,13 @@ from conductor.domain.model import Category
 from conductor.serving.abreast import in_order
 from conductor.serving.engine import Answer, Engine, EngineOptions, ModelDesk
 from conductor.serving.generations import Hearing
-from conductor.serving.nllb import Language, language
+from conductor.serving.languages.nllb import Language, language
+from conductor.serving.languages.registers import Register, address, signs_against
+from conductor.serving.languages.untranslatable import code_apart, missing
 from conductor.serving.ports import LanguageDetector, Runner, RunnerFacts
-from conductor.serving.quotations import fenced, without_fence
-from conductor.serving.registers import Register, address, signs_against
-from conductor.serving.splitting import parts_that_fit, sentences
-from conductor.serving.thoughts import without_thoughts
-from conductor.serving.untranslatable import code_apart, missing
+from conductor.serving.texts.quotations import fenced, without_fence
+from conductor.serving.texts.splitting import parts_that_fit, sentences
+from conductor.serving.texts.thoughts import without_thoughts
 
 #: Of the context for the question, so that a translation that is longer than its text has room.
 _SHARE_OF_CONTEXT: Final = 0.4

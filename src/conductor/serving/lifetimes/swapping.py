@@ -10,7 +10,7 @@ Bound: call a turn of a model its longest generation, unloading what it displace
 `longest_wait_s`, or the turns of the models that were asked for before it where these take longer, and its own turn.
 Without collation it would wait for all of that but `longest_wait_s`. Turns are taken in the order of the oldest request.
 
-Pure; carrying it out is `serving.lifetimes`.
+Pure; carrying it out is `serving.lifetimes.keep`.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Generic, TypeVar
 
-from conductor.serving.memory_budget import fitting_devices
+from conductor.serving.lifetimes.memory_budget import fitting_devices
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
-from conductor.serving.quotations import Span
+from conductor.serving.texts.quotations import Span
 
 _NUMBER: Final = re.compile(r"\d+(?:[.,٬٫'’\u00a0\u202f]\d+)*")
 

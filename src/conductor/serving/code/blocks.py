@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from conductor.serving.code_language import UNKNOWN, detect, language_named
+from conductor.serving.code.language import UNKNOWN, detect
+from conductor.serving.code.languages import language_named
 
 _FENCE: Final = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)$")
 _LONGEST_INFO: Final = 200

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from conductor.domain.json import JsonObject, JsonValue
-from conductor.serving.checklists import Question
-from conductor.serving.clauses import KINDS, Clause, clauses, contract_type, usual_but_missing
 from conductor.serving.engine import Answer
 from conductor.serving.filling import judged, rows_of
-from conductor.serving.quotations import find_quotation
+from conductor.serving.law.checklists import Question
+from conductor.serving.law.clauses import KINDS, Clause, clauses, contract_type, usual_but_missing
+from conductor.serving.texts.quotations import find_quotation
 
 DISCLAIMER: Final = (
     "This was written by a language model. It is no legal advice, it may be wrong or incomplete, and it does not replace "

@@ -17,9 +17,15 @@ from enum import StrEnum
 from typing import Final
 
 from conductor.domain.json import JsonObject
-from conductor.serving.identifiers import arxiv_problems, arxiv_year, doi_is_right, isbn_is_right, unpunctuated
-from conductor.serving.library import Library, plain_name
-from conductor.serving.quotations import Span
+from conductor.serving.literature.identifiers import (
+    arxiv_problems,
+    arxiv_year,
+    doi_is_right,
+    isbn_is_right,
+    unpunctuated,
+)
+from conductor.serving.literature.library import Library, plain_name
+from conductor.serving.texts.quotations import Span
 
 
 class Style(StrEnum):

@@ -16,7 +16,7 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import Final
 
-from conductor.serving.quotations import Span
+from conductor.serving.texts.quotations import Span
 
 
 class Depth(IntEnum):

@@ -1,14 +1,14 @@
 """Where a model could go, given all that is in memory or on its way there; and the refusal where it could not.
 
-Plain functions over the residents, without waiting. Who gives way is `serving.swapping`, when is decided there too.
+Plain functions over the residents, without waiting. Who gives way is `swapping`, when is decided there too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from conductor.domain.errors import Exhausted
 from conductor.domain.units import format_bytes
-from conductor.serving.residence import Resident
-from conductor.serving.swapping import Plan, plan_room
+from conductor.serving.lifetimes.residence import Resident
+from conductor.serving.lifetimes.swapping import Plan, plan_room
 
 
 def busy_devices(residents: Iterable[Resident]) -> set[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import log
 from typing import Final
 
-from conductor.serving.splitting import sentences
+from conductor.serving.texts.splitting import sentences
 
 _K1: Final = 1.2
 _B: Final = 0.75

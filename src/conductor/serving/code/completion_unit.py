@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from conductor.serving.code_brackets import CLOSERS, OPENERS, brackets_in
+from conductor.serving.code.brackets import CLOSERS, OPENERS, brackets_in
 
 _OPENS_BLOCK: Final = re.compile(r"(?:[:{(\[]|\b(?:do|then|begin)|=>|->)\s*$")
 _GOES_ON: Final = re.compile(r"(?:else|elif|elsif|elseif|except|finally|catch|rescue|ensure|end|fi|done|esac)\b")

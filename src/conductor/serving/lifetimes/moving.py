@@ -13,10 +13,10 @@ from conductor.domain.errors import ConductorError, ModelError
 from conductor.domain.generation import Generation
 from conductor.domain.model import ModelState
 from conductor.domain.units import format_duration
-from conductor.serving.memory_budget import Corrections
+from conductor.serving.lifetimes.memory_budget import Corrections
+from conductor.serving.lifetimes.residence import Keeping, Loaded, Resident
 from conductor.serving.ports import Backend, PlacingBackend, Runner
 from conductor.serving.registry import Registry
-from conductor.serving.residence import Keeping, Loaded, Resident
 
 _STOPPING: Final = "the server is stopping"
 

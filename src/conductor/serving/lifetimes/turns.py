@@ -1,7 +1,7 @@
 """Take turns: look at what is wanted, what is used and what is free, and start what is to be done about it.
 
 One look is one decision over all models; whatever it starts runs on its own and wakes the next look when it is done.
-Models are brought in the order of the oldest wish, on each device. Who waits and why is `serving.lifetimes`.
+Models are brought in the order of the oldest wish, on each device. Who waits and why is `serving.lifetimes.keep`.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
@@ -10,13 +10,13 @@ from typing import Final
 
 from conductor.domain.clock import Clock
 from conductor.domain.model import ModelState
-from conductor.serving.memory_budget import fitting_devices
-from conductor.serving.moving import Mover, backend_of
-from conductor.serving.placing import busy_devices, plan_for, too_large, unclaimed_bytes
+from conductor.serving.lifetimes.memory_budget import fitting_devices
+from conductor.serving.lifetimes.moving import Mover, backend_of
+from conductor.serving.lifetimes.placing import busy_devices, plan_for, too_large, unclaimed_bytes
+from conductor.serving.lifetimes.residence import Keeping, Resident
+from conductor.serving.lifetimes.swapping import Plan, turn
 from conductor.serving.ports import MemoryMeter
 from conductor.serving.registry import ModelKey, Registry
-from conductor.serving.residence import Keeping, Resident
-from conductor.serving.swapping import Plan, turn
 
 #: As `RunnerFacts.device` has it: where a model lies that could not use the card it was meant for.
 _PROCESSOR: Final = "cpu"

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from conductor.serving.code_brackets import CLOSERS, OPENERS, brackets_in
-from conductor.serving.code_language import UNKNOWN, language_named
+from conductor.serving.code.brackets import CLOSERS, OPENERS, brackets_in
+from conductor.serving.code.language import UNKNOWN
+from conductor.serving.code.languages import language_named
 
 _MOST_CHARACTERS: Final = 200_000
 _DEEPEST: Final = 150

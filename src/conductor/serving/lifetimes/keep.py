@@ -1,8 +1,8 @@
 """Keep models in memory for as long as they are worth it: load, lend, share, unload, and refuse what cannot fit.
 
 One loop (`run`) decides, woken by whatever changes. Loads and unloads are tasks of its group: they belong to nobody who
-waits, so that a caller who gives up ends nothing for the others. What is done next is `serving.turns`, what gives way to
-what is `serving.swapping`, what fits is `serving.memory_budget`, carrying it out is `serving.moving`.
+waits, so that a caller who gives up ends nothing for the others. What is done next is `turns`, what gives way to what is
+`swapping`, what fits is `memory_budget`, carrying it out is `moving`.
 
 Rules: a model that is leased is never unloaded. At most one model is being loaded or unloaded on a device at a time.
 A model that stays loaded gives way to none. One that died is loaded again by the next lease, after a rest that doubles
@@ -26,13 +26,13 @@ from conductor.domain.errors import ModelError, NotFound, Overloaded
 from conductor.domain.generation import Usage
 from conductor.domain.model import Category, ServedModel
 from conductor.domain.units import format_duration
-from conductor.serving.leased_runner import LeasedRunner
-from conductor.serving.memory_budget import Corrections, Expectation
-from conductor.serving.moving import Mover, backend_of
+from conductor.serving.lifetimes.leased_runner import LeasedRunner
+from conductor.serving.lifetimes.memory_budget import Corrections, Expectation
+from conductor.serving.lifetimes.moving import Mover, backend_of
+from conductor.serving.lifetimes.residence import Keeping, Loaded, Resident, Waiter
+from conductor.serving.lifetimes.turns import Turns
 from conductor.serving.ports import Backend, MemoryMeter, Runner
 from conductor.serving.registry import ModelKey, Registry
-from conductor.serving.residence import Keeping, Loaded, Resident, Waiter
-from conductor.serving.turns import Turns
 
 #: Times that are almost now are not worth a timer.
 _SHORTEST_WAIT_S: Final = 0.001

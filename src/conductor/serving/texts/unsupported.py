@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from conductor.serving.numerals import numbers
-from conductor.serving.quotations import Span
-from conductor.serving.splitting import sentences
+from conductor.serving.texts.numerals import numbers
+from conductor.serving.texts.quotations import Span
+from conductor.serving.texts.splitting import sentences
 
 #: By value; English, German, French and Spanish.
 _NUMBER_WORD_LISTS: Final = (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from conductor.serving.code_language import language_named
+from conductor.serving.code.languages import language_named
 
 OPENERS: Final = {"(": ")", "[": "]", "{": "}"}
 CLOSERS: Final = {closer: opener for opener, closer in OPENERS.items()}

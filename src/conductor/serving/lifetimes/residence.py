@@ -1,4 +1,4 @@
-"""What `serving.lifetimes` knows of each model between two decisions: who waits, who uses it, what it holds."""
+"""What `serving.lifetimes.keep` knows of each model between two decisions: who waits, who uses it, what it holds."""
 
 import asyncio
 from collections import deque
@@ -7,10 +7,10 @@ from math import inf
 from typing import Final
 
 from conductor.domain.model import ServedModel
-from conductor.serving.memory_budget import Expectation
+from conductor.serving.lifetimes.memory_budget import Expectation
+from conductor.serving.lifetimes.swapping import Holding, Patience
 from conductor.serving.ports import Backend, MemoryNeed, Runner
 from conductor.serving.registry import ModelKey
-from conductor.serving.swapping import Holding, Patience
 
 _FIRST_REST_S: Final = 1.0
 _LONGEST_REST_S: Final = 300.0

@@ -1,0 +1,1 @@
+"""Human languages: codes, registers, and what a translation must leave alone."""

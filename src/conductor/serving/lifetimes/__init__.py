@@ -1,0 +1,1 @@
+"""When a model is in memory: loaded, lent, moved, measured, and what gives way to what."""

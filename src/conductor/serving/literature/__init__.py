@@ -1,0 +1,1 @@
+"""Citations: their form, the identifiers in them, and the library they are looked up in."""
