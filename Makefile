@@ -26,8 +26,8 @@ $(STAMP): pyproject.toml
 run: setup  ## do the main job on real input, print a report, keep serving (ARGS=--once: stop after the report)
 	@$(BIN)/python -m examples.run_all $(ARGS)
 
-test: setup  ## the whole suite
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup  ## the whole suite, a file at a time on each of up to four cores
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: setup  ## what a review needs: format, lint, types, import contracts, the tests of the rules
 	@$(BIN)/ruff format --check .

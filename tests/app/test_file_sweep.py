@@ -58,6 +58,7 @@ def test_only_what_is_over_is_removed(tmp_path: Path) -> None:
     assert on_disk(tmp_path) == [f"{file_id}.bytes", f"{file_id}.json"]
 
 
+@pytest.mark.usefixtures("usual_logging")
 def test_a_document_that_fits_nothing_is_left_out_with_a_warning(tmp_path: Path) -> None:
     async def go() -> ServingFiles:
         files = ServingFiles(DocumentFolder(tmp_path), clock=Clock(), new_id=lambda: "1")

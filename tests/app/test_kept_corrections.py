@@ -81,6 +81,7 @@ def test_only_the_newest_loads_are_kept(tmp_path: Path) -> None:
     b'{"observations": [[["transformers"], "FP32", 1, 2, 3]]}',
     b"\xff\x00" * 100,
 ])  # fmt: skip
+@pytest.mark.usefixtures("usual_logging")
 def test_a_file_that_is_of_no_use_is_set_aside_with_a_warning(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "memory.json").write_bytes(content)
 

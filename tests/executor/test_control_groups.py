@@ -93,6 +93,15 @@ def test_groups_of_dead_servers_are_taken_away_and_those_of_living_ones_stay(tmp
     assert alive.exists()
 
 
+def test_the_end_of_one_server_leaves_the_groups_of_another_in_the_same_program(tmp_path: Path) -> None:
+    tree = a_v1_tree(tmp_path)
+    one, other = (ControlGroups(tree, process_folder=tree / "self") for _ in range(2))
+
+    one.close()
+
+    other.task("t").make(LIMITS)
+
+
 @pytest.mark.anyio
 async def test_a_real_group_is_made_entered_killed_and_removed(groups: ControlGroups) -> None:
     if "memory" not in groups.controllers:

@@ -492,6 +492,7 @@ async def test_a_dispatcher_that_is_cancelled_itself_settles_nothing() -> None:
     assert house.journal.states("t") == ROAD
 
 
+@pytest.mark.usefixtures("usual_logging")
 async def test_an_executor_that_raises_breaks_one_attempt_and_stops_nothing_else() -> None:
     with capture_logs() as logged:
         async with running(House()) as house:

@@ -12,6 +12,7 @@ import pytest
 from tests.servers.llama_program import find_llama_server
 
 gguf = pytest.importorskip("gguf", reason="the package `gguf`, which writes the test's models, is not installed")
+pytest.importorskip("xllamacpp", reason="the extra `gguf` is not installed")
 
 from tests.minds.test_gguf import write_llama  # noqa: E402
 

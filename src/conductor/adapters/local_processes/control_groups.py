@@ -11,6 +11,7 @@ not account for it. Source: kernel documentation, admin-guide/cgroup-v1/memory, 
 
 import asyncio
 import os
+import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -125,7 +126,8 @@ class ControlGroups:
 
     def __init__(self, root: Path, *, process_folder: Path = Path("/proc/self")) -> None:
         self.root = root
-        self._name = f"{PREFIX}{os.getpid()}-{_started(os.getpid())}"
+        # A name of its own: a program may hold several servers, and the end of one must not take the groups of another.
+        self._name = f"{PREFIX}{os.getpid()}-{_started(os.getpid())}-{secrets.token_hex(4)}"
         self.version = 2 if (root / "cgroup.controllers").exists() else 1
         self._bases: dict[str, Path] = {}
         with suppress(OSError):
@@ -188,8 +190,8 @@ class ControlGroups:
 
     def _forget_the_dead(self, top: Path) -> None:
         for folder in list(_server_groups(top)):
-            pid, _, started = folder.name.removeprefix(PREFIX).partition("-")
-            if pid.isdigit() and _started(int(pid)) != started:
+            pid, _, since = folder.name.removeprefix(PREFIX).partition("-")
+            if pid.isdigit() and _started(int(pid)) != since.partition("-")[0]:
                 _remove_tree(folder)
 
 
