@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from benchmarks.harness import ROOT, CannotRun, Goal, Row, WrongResult, compare, interleave
 from conductor.adapters.clock import SystemClock
+from conductor.adapters.logs import configure_logs
 from conductor.adapters.runners.process import EngineCommand, ProcessRunner, start
 from conductor.domain.generation import Generation, Sampling
 
@@ -36,6 +37,8 @@ def run() -> list[Row]:
     except ImportError as missing:
         raise CannotRun(f"{missing.name} is not installed; install it with `pip install 'conductor[hf]'`") from missing
     torch.set_num_threads(THREADS)
+    configure_logs(level="warning", style="text", stream=sys.stderr)
+    transformers.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory(prefix="conductor-serving-") as folder:
         model = write_model(torch, transformers, Path(folder))
         return asyncio.run(_rows(torch, transformers, model))

@@ -9,7 +9,6 @@ never outlives the command that started it; what it still runs then is cut off, 
 import argparse
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import socket
@@ -23,6 +22,7 @@ from conductor.app.compose import running
 from conductor.app.conductor import Conductor
 from conductor.app.installation import Installation
 from conductor.app.logs import configure_logging
+from conductor.app.server_process import settle_in
 from conductor.app.settings.model import Settings
 from conductor.app.supervised import Supervision, supervised
 from conductor.domain.errors import ConductorError, SettingsError
@@ -31,8 +31,6 @@ from conductor.faces.http.server import create_app
 from conductor.faces.mcp.endpoint import McpEndpoint
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
-#: New objects between two searches for garbage; Python's 700 would take a tenth of the gateway's processor time.
-_OBJECTS_UNTIL_SEARCH = 20_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             overrides={name: value for name, value in overrides.items() if value is not None},
         )
         configure_logging(installation.settings)
-        gc.set_threshold(_OBJECTS_UNTIL_SEARCH, *gc.get_threshold()[1:])
+        settle_in()
         uvloop.run(serve(installation, embedded=options.embedded, dispatch=not options.look_only))
     except ConductorError as error:
         return _complaint(error)

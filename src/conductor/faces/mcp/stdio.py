@@ -6,6 +6,7 @@ Who answers is handed in.
 """
 
 import asyncio
+import concurrent.futures
 import os
 import queue
 import threading
@@ -107,9 +108,11 @@ class _Reader(threading.Thread):
                 piece = os.read(self._source, _PIECE_BYTES)
             except OSError:
                 piece = b""
+            handing = self._pieces.put(piece)
             try:
-                asyncio.run_coroutine_threadsafe(self._pieces.put(piece), self._loop).result()
-            except (RuntimeError, asyncio.CancelledError):  # the loop has ended
+                asyncio.run_coroutine_threadsafe(handing, self._loop).result()
+            except (RuntimeError, concurrent.futures.CancelledError):  # the loop has ended
+                handing.close()
                 return
 
 
