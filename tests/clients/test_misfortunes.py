@@ -37,6 +37,8 @@ pytestmark = pytest.mark.anyio
 SPARE_BYTES = 8 * 2**20
 #: Connections to upstreams, kept for the next request.
 SPARE_FILES = 4
+#: Have a model answer, and not the memory of what it answered before.
+ANEW = {"Cache-Control": "no-store"}
 _TASKS = "conductor_event_loop_tasks "
 
 
@@ -234,7 +236,7 @@ def test_a_model_whose_process_was_killed_is_started_again(make_server: MakeServ
     engine.kill()
     eventually(lambda: not engines_of(server), "the process is gone")
     again = eventually(
-        lambda: answer if (answer := server.client.post("/generate", asked)).status == 200 else None,
+        lambda: answer if (answer := server.client.post("/generate", asked, headers=ANEW)).status == 200 else None,
         "the model is back",
     )
 
