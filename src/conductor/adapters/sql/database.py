@@ -4,9 +4,11 @@ Decides how SQLite is tuned (WAL, a full sync per group commit) and that two pro
 errors become ours is `failures`'; what is stored is for `tasks`, `records` and `committer`.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from importlib.resources import files
+from sqlite3 import SQLITE_BUSY, OperationalError
 from typing import Any, Self
 
 import anyio
@@ -14,6 +16,7 @@ from sqlalchemy import event, inspect, text
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from conductor.adapters.sql.failures import storage_errors
 from conductor.adapters.sql.migrations import HEAD
@@ -25,6 +28,8 @@ _CHECKED_UP_TO_BYTES = 64 * MIB
 #: Taken before a migration, so that a second program waits, and (SQLite would otherwise commit each table by itself) so
 #: that all its steps are one transaction: a program killed in the middle leaves nothing behind.
 _LOCKS = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7301962840)"}
+
+_WAL_PAUSES_S = (0.01, 0.02, 0.05, *[0.1] * 50)
 
 
 class Database:
@@ -172,8 +177,8 @@ def _tune_sqlite(connection: Any, _record: object) -> None:
     tenth of its time on it.
     """
     cursor = connection.cursor()
+    _write_ahead(cursor)
     for pragma in (
-        "journal_mode=WAL",
         "synchronous=FULL",
         "busy_timeout=5000",
         "foreign_keys=ON",
@@ -182,6 +187,21 @@ def _tune_sqlite(connection: Any, _record: object) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _write_ahead(cursor: Any) -> None:
+    """Two programs that turn the same new file to WAL would wait for each other, so SQLite refuses one of them at once,
+    whatever its `busy_timeout`: it asks again.
+    """
+    for pause_s in (*_WAL_PAUSES_S, None):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except OperationalError as busy:
+            if pause_s is None or busy.sqlite_errorcode & 0xFF != SQLITE_BUSY:
+                raise
+            await_only(asyncio.sleep(pause_s))
+        else:
+            return
 
 
 def _revision(connection: Connection) -> str | None:
