@@ -141,7 +141,7 @@ class Everything:
 def main(port: int) -> None:
     """Serve on loopback until stopped."""
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
-    app = Starlette(routes=[Route("/mcp", McpEndpoint(Everything()))], middleware=[hosts])
+    app = Starlette(routes=[Route("/mcp", McpEndpoint(Everything))], middleware=[hosts])
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
 
 

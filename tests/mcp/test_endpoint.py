@@ -64,7 +64,7 @@ def a_call(name: str, request_id: Any = 1, *, stateless: bool = True, **meta: An
 
 @pytest.mark.parametrize("stateless", [True, False])
 async def test_progress_comes_before_the_answer_where_a_token_asks_for_it(stateless: bool) -> None:
-    post = Post(McpEndpoint(Shelf()), a_call("count", stateless=stateless, progressToken="t"))
+    post = Post(McpEndpoint(Shelf), a_call("count", stateless=stateless, progressToken="t"))
     await post.done
 
     *notices, answer = post.events
@@ -82,7 +82,7 @@ async def test_progress_comes_before_the_answer_where_a_token_asks_for_it(statel
 async def test_an_answer_is_one_document_where_nobody_asks_or_a_stream_is_not_taken(
     meta: dict[str, Any], accept: str
 ) -> None:
-    post = Post(McpEndpoint(Shelf()), a_call("count", **meta), accept=accept)
+    post = Post(McpEndpoint(Shelf), a_call("count", **meta), accept=accept)
     await post.done
 
     assert post.header["content-type"] == "application/json"
@@ -91,7 +91,7 @@ async def test_an_answer_is_one_document_where_nobody_asks_or_a_stream_is_not_ta
 
 @pytest.mark.parametrize(("level", "told"), [("debug", [0, 1, 2]), ("info", [0, 2]), ("warning", [])])
 async def test_log_messages_have_at_least_the_level_of_their_request_or_session(level: str, told: list[int]) -> None:
-    endpoint = McpEndpoint(Shelf())
+    endpoint = McpEndpoint(Shelf)
     handshake = Post(endpoint, {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"protocolVersion": "x"}})
     await handshake.done
     session = handshake.header["mcp-session-id"]
@@ -113,7 +113,7 @@ async def test_log_messages_have_at_least_the_level_of_their_request_or_session(
 @pytest.mark.parametrize("meta", [{"progressToken": True}, {"progressToken": 1.5}, {"progressToken": []},
                                   {"io.modelcontextprotocol/logLevel": "loud"}])  # fmt: skip
 async def test_a_token_or_level_that_is_none_is_refused(meta: dict[str, Any]) -> None:
-    post = Post(McpEndpoint(Shelf()), a_call("count", **meta))
+    post = Post(McpEndpoint(Shelf), a_call("count", **meta))
     await post.done
 
     assert (post.head["status"], json.loads(post.body)["error"]["code"]) == (400, -32602)
@@ -122,7 +122,7 @@ async def test_a_token_or_level_that_is_none_is_refused(meta: dict[str, Any]) ->
 @pytest.mark.parametrize("name", ["wait", "begin and wait"])
 async def test_a_notification_cancels_a_request_of_its_own_session_only(name: str) -> None:
     shelf = Shelf()
-    endpoint = McpEndpoint(shelf)
+    endpoint = McpEndpoint(lambda: shelf)
     post = Post(endpoint, a_call(name, stateless=False, progressToken=1), mcp_session_id="mine")
     await shelf.waiting.wait()
     cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
@@ -141,7 +141,7 @@ async def test_a_notification_cancels_a_request_of_its_own_session_only(name: st
 async def test_a_subscription_needs_a_stream() -> None:
     params = {"notifications": {}, "_meta": STATELESS}
     message = {"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": params}
-    post = Post(McpEndpoint(Shelf()), message, accept="application/json")
+    post = Post(McpEndpoint(Shelf), message, accept="application/json")
     await post.done
 
     assert (post.head["status"], json.loads(post.body)["error"]["code"]) == (400, -32600)
@@ -149,7 +149,7 @@ async def test_a_subscription_needs_a_stream() -> None:
 
 async def test_a_silence_is_broken_so_that_nobody_gives_up() -> None:
     shelf = Shelf()
-    post = Post(McpEndpoint(shelf, quiet_s=0.001), a_call("wait"))
+    post = Post(McpEndpoint(lambda: shelf, quiet_s=0.001), a_call("wait"))
     await post.heard.wait()
     post.leaves.set()
     await post.done
@@ -161,7 +161,7 @@ async def test_a_silence_is_broken_so_that_nobody_gives_up() -> None:
 
 async def test_a_client_that_leaves_amid_notices_ends_the_work() -> None:
     shelf = Shelf()
-    post = Post(McpEndpoint(shelf), a_call("begin and wait", progressToken="t"))
+    post = Post(McpEndpoint(lambda: shelf), a_call("begin and wait", progressToken="t"))
     await post.heard.wait()
     post.leaves.set()
     await post.done
@@ -171,7 +171,7 @@ async def test_a_client_that_leaves_amid_notices_ends_the_work() -> None:
 
 async def test_a_client_that_does_not_read_its_stream_is_given_up_and_its_work_ends() -> None:
     shelf = Shelf()
-    post = Post(McpEndpoint(shelf, stalled_s=0.001), a_call("begin and wait", progressToken="t"))
+    post = Post(McpEndpoint(lambda: shelf, stalled_s=0.001), a_call("begin and wait", progressToken="t"))
     post.reads.clear()
     await post.done
 
@@ -180,7 +180,7 @@ async def test_a_client_that_does_not_read_its_stream_is_given_up_and_its_work_e
 
 async def test_a_tool_is_never_held_up_by_a_client_that_reads_slowly() -> None:
     shelf = Shelf()
-    endpoint = McpEndpoint(shelf)
+    endpoint = McpEndpoint(lambda: shelf)
     post = Post(endpoint, a_call("chatter", progressToken="t"))
     post.reads.clear()
     await shelf.waiting.wait()
@@ -226,7 +226,7 @@ async def post(
 
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     async with asyncio.timeout(60):
-        await McpEndpoint(shelf)({"type": "http", "method": "POST", "headers": raw}, receive, send)
+        await McpEndpoint(lambda: shelf)({"type": "http", "method": "POST", "headers": raw}, receive, send)
     text = sent[1]["body"]
     return sent[0]["status"], json.loads(text) if text else None
 

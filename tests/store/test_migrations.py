@@ -26,15 +26,51 @@ from conductor.domain.task import TaskId
 pytestmark = pytest.mark.anyio
 
 
-async def test_migrations_lead_to_exactly_the_tables_of_the_schema(url: str) -> None:
+@pytest.mark.parametrize("begin", ["new", "from nothing", "from the first revision"])
+async def test_new_and_migrated_databases_have_exactly_the_tables_of_the_schema(url: str, begin: str) -> None:
     def differences(connection: Connection) -> list[object]:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         return list(compare_metadata(context, metadata))
 
     database = await Database.open(url)
+    if begin != "new":
+        async with database.writing("migrating") as connection:
+            await connection.run_sync(lambda sync: command.downgrade(migrations(sync), "base"))
+            if begin == "from the first revision":
+                await connection.run_sync(lambda sync: command.upgrade(migrations(sync), "0001"))
+            await connection.run_sync(lambda sync: command.upgrade(migrations(sync), "head"))
     async with database.reading("comparing") as connection:
         assert await connection.run_sync(differences) == []
     await database.close()
+
+
+async def test_an_older_database_is_migrated_and_keeps_what_is_there(url: str) -> None:
+    async with open_store(url) as store:
+        await store.keep(a_task("t1"))
+        async with store.database.writing("downgrading") as connection:
+            await connection.run_sync(lambda sync: command.downgrade(migrations(sync), "0001"))
+
+    async with open_store(url) as store:
+        assert await store.tasks.get(TaskId("t1")) == a_task("t1")
+        async with store.database.reading("looking") as connection:
+            assert await connection.run_sync(tables) == {"alembic_version", *metadata.tables}
+
+
+async def test_new_and_migrated_files_of_sqlite_are_described_in_the_same_words(tmp_path: Path) -> None:
+    def described(connection: Connection) -> set[str]:
+        return {" ".join(row.sql.split()) for row in connection.execute(text("SELECT sql FROM sqlite_master")) if row.sql}
+
+    database = await Database.open(f"sqlite:///{tmp_path / 'conductor.sqlite3'}")
+    async with database.reading("looking") as connection:
+        made = await connection.run_sync(described)
+    async with database.writing("migrating") as connection:
+        await connection.run_sync(lambda sync: command.downgrade(migrations(sync), "base"))
+        await connection.run_sync(lambda sync: command.upgrade(migrations(sync), "head"))
+    async with database.reading("looking") as connection:
+        migrated = await connection.run_sync(described)
+    await database.close()
+
+    assert made - migrated == migrated - made == set()
 
 
 async def test_downgrading_removes_every_table(url: str) -> None:

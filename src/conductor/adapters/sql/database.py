@@ -1,4 +1,4 @@
-"""Open the database: connect, check that it is sound, bring its tables up to date.
+"""Open the database: connect, check that it is sound, make its tables or bring them up to date.
 
 Decides how SQLite is tuned (WAL, a full sync per group commit) and that two programs never migrate at once. How foreign
 errors become ours is `failures`'; what is stored is for `tasks`, `records` and `committer`.
@@ -20,6 +20,7 @@ from sqlalchemy.util import await_only
 
 from conductor.adapters.sql.failures import storage_errors
 from conductor.adapters.sql.migrations import HEAD
+from conductor.adapters.sql.schema import metadata, revisions
 from conductor.domain.errors import SettingsError, StorageError
 from conductor.domain.units import MIB
 
@@ -143,7 +144,7 @@ class Database:
                     f"the database is of revision {revision}, newer than this program's {HEAD}; "
                     "install a newer Conductor"
                 )
-            await connection.run_sync(_upgrade)
+            await connection.run_sync(_make if revision is None else _upgrade)
 
 
 def _engine(url: str) -> AsyncEngine:
@@ -209,6 +210,13 @@ def _revision(connection: Connection) -> str | None:
         return None
     found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
     return str(found) if found is not None else None
+
+
+def _make(connection: Connection) -> None:
+    """A new database needs no history: it gets the tables that all migrations together lead to."""
+    metadata.create_all(connection, checkfirst=False)
+    revisions.create(connection, checkfirst=True)
+    connection.execute(revisions.insert().values(version_num=HEAD))
 
 
 def _upgrade(connection: Connection) -> None:

@@ -36,6 +36,11 @@ class Context:
 
         return Installation.find(data_dir=self.data_dir, config=self.config, environ=os.environ)
 
+    def arguments(self) -> list[str]:
+        """The options that make another process find the installation; it reads the settings, so this one need not."""
+        chosen = (("--data-dir", self.data_dir), ("--config", self.config))
+        return [f"{name}={value}" for name, value in chosen if value is not None]
+
     @cached_property
     def console(self) -> Console:
         """Standard output, for people."""

@@ -51,7 +51,7 @@ def doctor(
 
 def _examine(here: "Context", words: list[str]) -> list["Check"]:
     from conductor.app.doctor.installation import check_installation
-    from conductor.app.doctor.models import asked_models, check_extras, check_models, free_memory_bytes
+    from conductor.app.doctor.models import asked_models, check_extras, check_models, free_memory_bytes, graphics_cards
 
     installation = here.installation
     models = asked_models(installation, words)
@@ -61,7 +61,11 @@ def _examine(here: "Context", words: list[str]) -> list["Check"]:
             return found + check_extras()
         around = installation.around
         return found + check_models(
-            models, environ=around.environ, home=around.home, free_memory_bytes=free_memory_bytes()
+            models,
+            environ=around.environ,
+            home=around.home,
+            free_memory_bytes=free_memory_bytes(),
+            cards=graphics_cards(),
         )
 
 

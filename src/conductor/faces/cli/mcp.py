@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 def mcp(context: typer.Context) -> None:
     """Serve MCP on standard input and output. Uses the running server, or starts one for as long as this runs."""
-    arguments = contexts.of(context).installation.arguments()
+    arguments = contexts.of(context).arguments()
     sys.stdout.flush()
     # MCP is a face of its own: this process becomes it, so that standard input and signals need no forwarding.
     os.execv(sys.executable, [sys.executable, "-m", "conductor.faces.mcp", *arguments])  # noqa: S606

@@ -33,7 +33,7 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the HTTP API and run tasks. SIGTERM and Ctrl-C let running tasks end, for a while."""
-    arguments = contexts.of(context).installation.arguments()
+    arguments = contexts.of(context).arguments()
     for name, value in (("--host", host), ("--port", port), ("--log-level", log_level)):
         if value is not None:
             arguments += [name, str(value)]

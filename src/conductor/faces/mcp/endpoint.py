@@ -10,7 +10,8 @@ fetch the answer any more.
 
 import asyncio
 import contextlib
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
+from functools import cached_property
 from typing import Any, Final
 
 from conductor.app.conductor import Conductor
@@ -37,19 +38,27 @@ class McpEndpoint:
     """The application for the path `/mcp`.
 
     Args:
+        catalogue: makes what is offered, with the first request: its tools name the engines, whose code is not needed to
+            begin.
         quiet_s: a silence of this length is broken, where the client takes a stream.
         stalled_s: a client that does not read a piece of its stream for so long is given up.
     """
 
-    def __init__(self, catalogue: Catalogue, *, quiet_s: float = QUIET_S, stalled_s: float = STALLED_S) -> None:
+    def __init__(
+        self, catalogue: Callable[[], Catalogue], *, quiet_s: float = QUIET_S, stalled_s: float = STALLED_S
+    ) -> None:
+        self._catalogue = catalogue
         self._quiet_s, self._stalled_s = quiet_s, stalled_s
-        self._dispatcher = Dispatcher(catalogue)
         self._sessions = Sessions()
 
     @classmethod
     def of(cls, conductor: Conductor, serving: ServingDesk | None = None) -> "McpEndpoint":
         """The application over an opened installation; `serving` generates text, if anything does."""
-        return cls(catalogue_of(conductor, serving))
+        return cls(lambda: catalogue_of(conductor, serving))
+
+    @cached_property
+    def _dispatcher(self) -> Dispatcher:
+        return Dispatcher(self._catalogue())
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
