@@ -10,7 +10,8 @@ from tests.endpoints.server import Upstream, answers, says
 
 from conductor.adapters.endpoints.address import is_address, parse_address
 from conductor.adapters.endpoints.backend import EndpointBackend, precision_of
-from conductor.adapters.endpoints.client import EndpointClient, EndpointError, retry_after_s
+from conductor.adapters.endpoints.client import EndpointClient
+from conductor.adapters.endpoints.failures import EndpointError, retry_after_s
 from conductor.adapters.endpoints.lm_studio import ListedModel, lm_studio_models, read_v0, read_v1
 from conductor.adapters.endpoints.ollama import OllamaRunner
 from conductor.adapters.endpoints.openai_runner import OpenAIRunner

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from tests.endpoints.server import Upstream, answers, says, streams
 
-from conductor.adapters.endpoints.client import EndpointClient, EndpointError
+from conductor.adapters.endpoints.client import EndpointClient
+from conductor.adapters.endpoints.failures import EndpointError
 from conductor.adapters.endpoints.ollama import OllamaRunner, ollama_models, ollama_shown
 from conductor.domain.errors import ConductorError, InvalidInput, Overloaded
 from conductor.domain.generation import Finish, Generation, Message, Piece, Role, Sampling, Tool, ToolCall, Usage

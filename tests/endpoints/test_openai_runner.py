@@ -22,7 +22,8 @@ from tests.endpoints.server import (
     streams,
 )
 
-from conductor.adapters.endpoints.client import EndpointClient, EndpointError
+from conductor.adapters.endpoints.client import EndpointClient
+from conductor.adapters.endpoints.failures import EndpointError
 from conductor.adapters.endpoints.openai_runner import OpenAIRunner
 from conductor.adapters.endpoints.stream_lines import events
 from conductor.domain.errors import ConductorError, InvalidInput, Overloaded
@@ -327,3 +328,23 @@ def test_events_are_the_same_however_the_stream_was_chopped(data: list[str], cut
         return [found async for found in events(chunks(), "test")]
 
     assert asyncio.run(read()) == [text.encode() for text in data]
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+async def test_thoughts_come_apart_from_the_answer(client: EndpointClient, upstream: Upstream, name: str) -> None:
+    def thinks(text: str | None) -> bytes:
+        return event({"choices": [{"index": 0, "delta": {name: text, "content": None}, "finish_reason": None}]})
+
+    usage = {
+        "prompt_tokens": 3,
+        "completion_tokens": 9,
+        "completion_tokens_details": {"reasoning_tokens": 7},
+        "prompt_tokens_details": None,
+    }
+    told = (thinks("So "), thinks("be \ud83d"), thinks("\ude00 it"), thinks(None), chunk("Yes"), chunk(finish="stop"))
+    upstream.handlers[CHAT] = streams(*told, event({"choices": [], "usage": usage}), DONE)
+    written = await pieces(client, upstream)
+
+    assert "".join(piece.reasoning for piece in written) == "So be \U0001f600 it"
+    assert "".join(piece.text for piece in written) == "Yes"
+    assert written[-1].usage == Usage(prompt_tokens=3, completion_tokens=9, reasoning_tokens=7)

@@ -28,7 +28,8 @@ from tests.endpoints.server import (
 )
 
 from conductor.adapters.clock import SystemClock
-from conductor.adapters.endpoints.client import EndpointClient, EndpointError
+from conductor.adapters.endpoints.client import EndpointClient
+from conductor.adapters.endpoints.failures import EndpointError
 from conductor.adapters.endpoints.relay import Relay, Target, read_asked, usage_in, with_model
 from conductor.adapters.endpoints.wire import Server
 from conductor.app.serving.gateway import Gateway, Place

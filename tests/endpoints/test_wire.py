@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conductor.adapters.endpoints.client import EndpointError
+from conductor.adapters.endpoints.failures import EndpointError
 from conductor.adapters.endpoints.wire import Connection, Server, Wire
 
 REQUEST = b"POST /v1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"

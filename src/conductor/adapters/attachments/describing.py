@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from conductor.adapters.attachments.reading import Reading
 from conductor.adapters.endpoints.address import Address, parse_address
-from conductor.adapters.endpoints.client import EndpointClient, EndpointError, parsed
+from conductor.adapters.endpoints.client import EndpointClient
+from conductor.adapters.endpoints.failures import EndpointError, parsed
 from conductor.domain.attachment import LONGEST_DESCRIBED, Medium
 from conductor.domain.clock import Clock
 from conductor.domain.units import MIB

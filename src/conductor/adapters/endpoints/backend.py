@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from conductor.adapters.endpoints.address import Address, is_address, parse_address
-from conductor.adapters.endpoints.client import EndpointClient, EndpointError
+from conductor.adapters.endpoints.client import EndpointClient
+from conductor.adapters.endpoints.failures import EndpointError
 from conductor.adapters.endpoints.lm_studio import ListedModel, lm_studio_models, openai_models
 from conductor.adapters.endpoints.ollama import OllamaRunner, ollama_models, ollama_shown
 from conductor.adapters.endpoints.openai_runner import OpenAIRunner

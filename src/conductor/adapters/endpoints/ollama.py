@@ -12,7 +12,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from conductor.adapters.endpoints.client import EndpointClient, EndpointError, parsed, reason, retry_after_s
+from conductor.adapters.endpoints.client import EndpointClient
+from conductor.adapters.endpoints.failures import EndpointError, parsed, reason, retry_after_s
 from conductor.adapters.endpoints.openai_request import message_of, tool_of
 from conductor.adapters.endpoints.openai_runner import estimated_tokens, unit_vector
 from conductor.adapters.endpoints.stream_lines import lines
@@ -217,7 +218,7 @@ class _Reader:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._characters = WholeCharacters()
+        self._characters, self._thoughts = WholeCharacters(), WholeCharacters()
         self._calls: list[ToolCall] = []
 
     def piece(self, line: bytes) -> Piece | None:
@@ -231,9 +232,11 @@ class _Reader:
         message = message if isinstance(message, Mapping) else {}
         text = message.get("content", document.get("response"))
         whole = self._characters.add(text) if isinstance(text, str) else ""
+        thinking = message.get("thinking", document.get("thinking"))
+        thought = self._thoughts.add(thinking) if isinstance(thinking, str) else ""
         self._calls.extend(_calls(message.get("tool_calls"), first=len(self._calls)))
         if document.get("done") is not True:
-            return Piece(text=whole) if whole else None
+            return Piece(text=whole, reasoning=thought) if whole or thought else None
         ending = Finish.LENGTH if document.get("done_reason") == "length" else Finish.STOP
         return Piece(
             text=whole + self._characters.rest(),
@@ -243,6 +246,7 @@ class _Reader:
                 prompt_tokens=_count(document.get("prompt_eval_count")),
                 completion_tokens=_count(document.get("eval_count")),
             ),
+            reasoning=thought + self._thoughts.rest(),
         )
 
 

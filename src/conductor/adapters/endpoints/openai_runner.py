@@ -15,7 +15,8 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
-from conductor.adapters.endpoints.client import EndpointClient, EndpointError, parsed, reason, retry_after_s
+from conductor.adapters.endpoints.client import EndpointClient
+from conductor.adapters.endpoints.failures import EndpointError, parsed, reason, retry_after_s
 from conductor.adapters.endpoints.openai_request import request_of
 from conductor.adapters.endpoints.stream_lines import events
 from conductor.adapters.endpoints.written import CallsInPieces, WholeCharacters
@@ -25,6 +26,7 @@ from conductor.serving.ports import RunnerFacts
 
 #: Statuses that say that the request itself is at fault.
 _AT_FAULT: Final = frozenset({400, 413, 422})
+_TOO_LARGE: Final = 413
 _BUSY: Final = frozenset({429, 503})
 _AGAIN: Final = frozenset({429, 500, 502, 503, 504})
 _MOST_ATTEMPTS: Final = 3
@@ -126,6 +128,8 @@ class OpenAIRunner:
 
     def _refused(self, url: str, status: int, body: bytes, wait_s: float | None) -> Exception:
         said = self._client.without_key(self._origin, reason(body))
+        if status == _TOO_LARGE:
+            return InvalidInput(f"this is larger than {url} takes: {said}; send smaller pictures, or shorter texts")
         if status in _AT_FAULT:
             return InvalidInput(f"{url} refuses this: {said}")
         if status in _BUSY:
@@ -150,7 +154,7 @@ class _Reader:
 
     def __init__(self, url: str, asked: Generation) -> None:
         self._url = url
-        self._characters = WholeCharacters()
+        self._characters, self._thoughts = WholeCharacters(), WholeCharacters()
         self._calls = CallsInPieces()
         self._finish: Finish | None = None
         self._usage: Usage | None = None
@@ -178,7 +182,11 @@ class _Reader:
         if self._finish is None:
             raise EndpointError(f"{self._url} broke off in the middle of its answer; ask again", again=True)
         return Piece(
-            text=self._characters.rest(), tool_calls=tuple(self._calls.whole()), finish=self._finish, usage=self._usage
+            text=self._characters.rest(),
+            tool_calls=tuple(self._calls.whole()),
+            finish=self._finish,
+            usage=self._usage,
+            reasoning=self._thoughts.rest(),
         )
 
     def _of_choice(self, choice: Mapping[str, Any]) -> list[Piece]:
@@ -192,22 +200,34 @@ class _Reader:
         if ending is not None:
             self._finish = _FINISHES.get(ending, Finish.STOP)
         whole = self._characters.add(text) if isinstance(text, str) else ""
+        thought = self._thoughts.add(thought_of(delta)) if self._is_chat else ""
         scores = scores_of(choice.get("logprobs"))
-        return [Piece(text=whole, scores=scores)] if whole or scores else []
+        return [Piece(text=whole, scores=scores, reasoning=thought)] if whole or scores or thought else []
+
+
+def thought_of(delta: Mapping[str, Any]) -> str:
+    """What the model thinks: `reasoning_content` (DeepSeek, llama.cpp, LM Studio) or `reasoning` (vLLM, OpenRouter)."""
+    told = delta.get("reasoning_content")
+    told = delta.get("reasoning") if told is None else told
+    return told if isinstance(told, str) else ""
 
 
 def usage_of(told: object) -> Usage | None:
     """The `usage` object; None where it is none."""
     if not isinstance(told, Mapping) or not isinstance(told.get("prompt_tokens"), int):
         return None
-    details = told.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
     written = told.get("completion_tokens")
     return Usage(
         prompt_tokens=told["prompt_tokens"],
         completion_tokens=written if isinstance(written, int) else 0,
-        cached_tokens=cached if isinstance(cached, int) else 0,
+        cached_tokens=_detail(told.get("prompt_tokens_details"), "cached_tokens"),
+        reasoning_tokens=_detail(told.get("completion_tokens_details"), "reasoning_tokens"),
     )
+
+
+def _detail(told: object, name: str) -> int:
+    count = told.get(name) if isinstance(told, Mapping) else None
+    return count if isinstance(count, int) else 0
 
 
 def scores_of(told: object) -> tuple[TokenScore, ...]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from conductor.adapters.endpoints.client import EndpointClient, EndpointError, parsed
+from conductor.adapters.endpoints.client import EndpointClient
+from conductor.adapters.endpoints.failures import EndpointError, parsed
 from conductor.adapters.endpoints.lm_studio import ListedModel, openai_models, read_v0, read_v1
 from conductor.adapters.endpoints.ollama import ollama_models
 

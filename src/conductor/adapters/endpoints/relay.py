@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import orjson
 
-from conductor.adapters.endpoints.client import EndpointClient, EndpointError
+from conductor.adapters.endpoints.client import EndpointClient
+from conductor.adapters.endpoints.failures import EndpointError
 from conductor.adapters.endpoints.wire import Connection, Server, Wire
 from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Usage

@@ -7,7 +7,7 @@ other fields are left out. An event that the end of the stream cuts off is dropp
 from collections.abc import AsyncIterator
 from typing import Final
 
-from conductor.adapters.endpoints.client import EndpointError
+from conductor.adapters.endpoints.failures import EndpointError
 from conductor.domain.units import MIB
 
 MOST_LINE_BYTES: Final = 8 * MIB

@@ -18,7 +18,7 @@ from typing import Final, cast
 
 import httptools
 
-from conductor.adapters.endpoints.client import EndpointError
+from conductor.adapters.endpoints.failures import EndpointError
 from conductor.domain.units import KIB
 
 #: Idle connections are given up before the usual 5 s of the servers (uvicorn, Node): they would close them under a request.

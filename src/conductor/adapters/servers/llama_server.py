@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from conductor.adapters.endpoints.client import EndpointClient, EndpointError
+from conductor.adapters.endpoints.client import EndpointClient
+from conductor.adapters.endpoints.failures import EndpointError
 
 #: What the model is called there; its own name may be anything.
 SERVED_NAME: Final = "model"

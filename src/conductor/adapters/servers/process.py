@@ -19,7 +19,8 @@ from typing import Final
 
 import psutil
 
-from conductor.adapters.endpoints.client import EndpointClient, EndpointError
+from conductor.adapters.endpoints.client import EndpointClient
+from conductor.adapters.endpoints.failures import EndpointError
 from conductor.domain.clock import Clock
 from conductor.domain.errors import ModelError
 from conductor.domain.redaction import MASK

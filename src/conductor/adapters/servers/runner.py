@@ -8,7 +8,8 @@ from contextlib import aclosing, suppress
 from http import HTTPStatus
 from typing import Any, Final
 
-from conductor.adapters.endpoints.client import EndpointClient, EndpointError, parsed, reason
+from conductor.adapters.endpoints.client import EndpointClient
+from conductor.adapters.endpoints.failures import EndpointError, parsed, reason
 from conductor.adapters.endpoints.openai_request import request_of
 from conductor.adapters.endpoints.openai_runner import OpenAIRunner, estimated_tokens
 from conductor.adapters.endpoints.stream_lines import events

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from conductor.adapters.endpoints.client import EndpointError, reason, retry_after_s
+from conductor.adapters.endpoints.failures import EndpointError, reason, retry_after_s
 from conductor.adapters.endpoints.relay import (
     Asked,
     Headers,
