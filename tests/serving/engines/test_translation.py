@@ -2,15 +2,17 @@
 
 import re
 import threading
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.serving.engines.scripted import FACTS
 from tests.serving.engines.told_model import OneModelDesk, ToldModel, streamed, user_said
 
 from conductor.adapters.lingua_detector import LinguaDetector
 from conductor.domain.errors import InvalidInput, ModelError, SettingsError
-from conductor.domain.generation import Generation, Role
+from conductor.domain.generation import Generation, Role, Sampling
 from conductor.serving.engine import Answer
 from conductor.serving.engines.translation import Translation, TranslationOptions
 from conductor.serving.languages.nllb import language, languages
@@ -292,3 +294,28 @@ def test_a_set_that_lingua_cannot_tell_apart_is_refused(codes: tuple[str, ...]) 
     pytest.importorskip("lingua")
     with pytest.raises(SettingsError):
         LinguaDetector(codes)
+
+
+@pytest.mark.parametrize(
+    ("memory_bytes", "asked_for", "bound"),
+    [(10**8, None, 2_048 + 8 * 21), (10**8, 5, 5), (0, None, None), (0, 5, 5)],
+)
+def test_a_model_here_that_has_lost_its_way_does_not_go_on_to_the_end_of_its_context(
+    memory_bytes: int, asked_for: int | None, bound: int | None
+) -> None:
+    facts = replace(FACTS, memory_bytes=memory_bytes, context_tokens=32_768)
+    options = TranslationOptions(source="en", target="de", sampling=Sampling(max_tokens=asked_for))
+
+    asked = Translation(OneModelDesk(ToldModel(shouted))).ask("The bridge is closed.", options, facts)
+
+    assert asked.sampling.max_tokens == bound
+
+
+def test_the_bound_leaves_half_of_a_short_context_to_the_text() -> None:
+    facts = replace(FACTS, memory_bytes=10**8, context_tokens=512)
+
+    asked = Translation(OneModelDesk(ToldModel(shouted))).ask(
+        "The bridge is closed.", TranslationOptions(source="en", target="de"), facts
+    )
+
+    assert asked.sampling.max_tokens == 256

@@ -35,6 +35,10 @@ from conductor.serving.texts.thoughts import without_thoughts
 _SHARE_OF_CONTEXT: Final = 0.4
 #: A translation has fewer tokens than its text has bytes; short ones get so many more.
 _MORE_THAN_BYTES: Final = 40
+#: Models that talk spend several tokens on a letter of some scripts, and may think aloud before. A small one that has lost
+#: its way would go on to the end of its context, which takes minutes.
+_TALKED_TOKENS_A_BYTE: Final = 8
+_THOUGHT_TOKENS: Final = 2_048
 _SURE_ENOUGH: Final = 0.5
 _VERY_SURE: Final = 0.9
 #: Shorter texts are often names, which no detector can place.
@@ -229,7 +233,7 @@ class Translation(Engine[TranslationOptions]):
                 Message(role=Role.SYSTEM, content=self.system_prompt(options)),
                 Message(role=Role.USER, content=asked),
             ),
-            sampling=sampling,
+            sampling=sampling if sampling.max_tokens else replace(sampling, max_tokens=_most_talked(text, facts)),
         )
 
     def _source(self, text: str, options: TranslationOptions) -> tuple[Language, float | None]:
@@ -294,6 +298,13 @@ def _register(options: TranslationOptions) -> Register:
         raise InvalidInput(
             f"register: {options.register[:40]!r} is neither 'formal' nor 'informal'", field="register"
         ) from None
+
+
+def _most_talked(text: str, facts: RunnerFacts) -> int | None:
+    """Tokens that an answer may have; an endpoint's limits are its owner's."""
+    if not facts.memory_bytes:
+        return None
+    return min(len(text.encode()) * _TALKED_TOKENS_A_BYTE + _THOUGHT_TOKENS, facts.context_tokens // 2)
 
 
 def _by_codes(facts: RunnerFacts) -> bool:
