@@ -6,12 +6,15 @@ STAMP := .stamps/dev
 # Training needs torch; it has an environment of its own, so that nothing else comes to lean on it.
 TRAIN := .venv-train
 TRAIN_STAMP := .stamps/train
+# So have the models of others: the tests that need torch or llama.cpp skip in the environment of `make test`.
+MODELS := .venv-models
+MODELS_STAMP := .stamps/models
 ARGS ?=
 NAME ?=
 # The rooms that are pure rules: tested in seconds, without processes, databases or servers.
 RULES := tests/domain tests/scheduling tests/decisions tests/ledger tests/fleet tests/docs
 
-.PHONY: run test check format soak bench setup clean train
+.PHONY: run test test-models check format soak bench setup clean train
 
 setup: $(STAMP)
 
@@ -28,6 +31,16 @@ run: setup  ## do the main job on real input, print a report, keep serving (ARGS
 
 test: setup  ## the whole suite, a file at a time on each of up to four cores
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+test-models: $(MODELS_STAMP)  ## what `make test` skips: engine processes, clients and misfortunes with torch and llama.cpp (ARGS="-m soak": long)
+	@$(MODELS)/bin/python -m pytest tests/clients tests/mind_llama tests/minds tests/runners tests/servers tests/serving $(ARGS)
+
+$(MODELS_STAMP): pyproject.toml
+	@mkdir -p .stamps
+	@test -x $(MODELS)/bin/python || $(PYTHON) -m venv $(MODELS)
+	$(MODELS)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(MODELS)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,hf,gguf,quantised]'
+	@touch $(MODELS_STAMP)
 
 check: setup  ## what a review needs: format, lint, types, import contracts, the tests of the rules
 	@$(BIN)/ruff format --check .
@@ -59,4 +72,4 @@ train: $(TRAIN_STAMP)  ## train encoder and language model again from the data i
 	$(if $(ARGS),,$(TRAIN)/bin/python -m recipes.mind.intents)
 
 clean:
-	rm -rf $(VENV) $(TRAIN) .stamps .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(TRAIN) $(MODELS) .stamps .mypy_cache .ruff_cache .pytest_cache
