@@ -105,3 +105,39 @@ def test_a_driver_whose_halves_differ_is_wrong_and_none_at_all_is_a_note(driver:
 
 def test_a_clock_that_was_never_set_is_wrong() -> None:
     assert _clock(86_400.0).verdict is Verdict.WRONG
+
+
+def test_what_only_several_devices_need_is_not_missing_on_a_machine_with_one(tmp_path: Path) -> None:
+    folder = ModelName(str(a_folder(tmp_path / "m", numbers=1600)))
+    sound = {name: version for name, version in SOUND.items() if name != "accelerate"}
+
+    def accelerate(precision: Precision, cards: int) -> tuple[Verdict, str]:
+        asked = [Asked(name=folder, precision=precision)]
+        found = check_models(asked, environ={}, home=tmp_path, free_memory_bytes=GIB, version=sound.get, cards=cards)
+        (check,) = {check for check in found if check.need == "accelerate"}
+        return check.verdict, check.remedy
+
+    assert accelerate(Precision.BF16, 0) == (Verdict.NOTE, "not needed for one device")
+    assert accelerate(Precision.FP16, 1) == (Verdict.NOTE, "not needed for one device")
+    assert accelerate(Precision.BF16, 2)[0] is Verdict.MISSING
+    assert accelerate(Precision.INT4, 1)[0] is Verdict.MISSING
+    assert extras_to_install(
+        check_models(
+            [Asked(name=folder, precision=Precision.BF16)],
+            environ={}, home=tmp_path, free_memory_bytes=GIB, version=sound.get,
+        )
+    ) == []  # fmt: skip
+
+
+def test_a_program_is_installed_by_what_this_machine_has(tmp_path: Path) -> None:
+    environ = {"PATH": str(tmp_path)}
+    asked = [Asked(name=ModelName("llama-server:m.gguf"), precision=Precision.FP16)]
+
+    def command() -> str:
+        found = check_models(asked, environ=environ, home=tmp_path, free_memory_bytes=GIB, version=SOUND.get)
+        return next(check.command for check in found if check.need == "llama-server")
+
+    assert command() == "", "brew is not on this machine"
+    (tmp_path / "brew").write_text("#!/bin/sh\n")
+    (tmp_path / "brew").chmod(0o755)
+    assert command() == "brew install llama.cpp"

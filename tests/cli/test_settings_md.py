@@ -1,6 +1,9 @@
 """`conductor settings validate`, `models`, `history`, `rollback` at a terminal."""
 
-from tests.cli.terminal import Terminal
+import signal
+
+from tests.cli.terminal import PATIENCE_S, Terminal
+from tests.server.serving import eventually
 
 WIDE = 200
 
@@ -49,3 +52,29 @@ def test_where_no_page_was_in_force_there_is_none_to_go_back_to(alone: Terminal)
     assert alone.conductor("settings", "rollback").code == 4
     assert "No SETTINGS.md was in force yet" in alone.conductor("settings", "history").out
     assert alone.conductor("settings", "history", "--json").json() == {"pages": []}
+
+
+def test_going_back_tells_of_nothing_that_was_never_loaded(alone: Terminal) -> None:
+    terminal = wide(alone)
+    example = terminal.conductor("settings", "validate", "--example").out
+    page = alone.data_dir / "SETTINGS.md"
+    alone.data_dir.mkdir()
+    page.write_text(example)
+    server = terminal.start("serve", "--port", "0", "--skip-model-loading", "--log-level", "warning")
+    assert server.stdout is not None
+    assert server.stdout.readline().startswith("Conductor serves http://127.0.0.1:")
+    fewer = "".join(line for line in example.splitlines(keepends=True) if "Qwen2.5-Coder" not in line)
+    other = terminal.conductor("settings", "validate", "-", stdin=fewer)
+    page.write_text(fewer)
+    eventually(lambda: len(list((alone.data_dir / "settings-md").glob("*.md"))) == 2, "the server took it over")
+
+    with_server = terminal.conductor("settings", "rollback")
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(PATIENCE_S) == 0
+    without = terminal.conductor("settings", "rollback")
+
+    assert "- code_completion: Qwen/Qwen2.5-Coder-0.5B (FP16)" in other.out
+    assert "+ code_completion: Qwen/Qwen2.5-Coder-0.5B (FP16)" in with_server.out
+    assert "- code_completion: Qwen/Qwen2.5-Coder-0.5B (FP16)" in without.out
+    assert "unload" not in other.out + with_server.out + without.out
+    assert "the next one takes it over" in without.err

@@ -240,6 +240,20 @@ def test_an_explanation_tells_device_runner_up_node_reasons_and_confidence(chara
     assert keep_traceable(turn.text, facts_of_turn(snapshot, turn)).dropped == ()
 
 
+def test_no_share_is_said_to_be_all_or_none() -> None:
+    decision = a_decision(device_probabilities=((DeviceType.GPU, 0.99997), (DeviceType.CPU, 0.00003)))
+    task = replace(RUNNING, decision=replace(decision, task_id=RUNNING.task_id))
+    snapshot = a_snapshot(task)
+
+    asked = say(State(), f"explain task {task.task_id}", Intent.EXPLAIN_DECISION, snapshot)
+    other = say(asked.state, "and why not the other one?", Intent.EXPLAIN_DECISION, snapshot)
+
+    assert "a GPU (> 99.9 %), with" in asked.text
+    assert "a CPU (< 0.1 %)" in asked.text
+    assert "with < 0.1 %, and for a GPU with > 99.9 %" in other.text
+    assert keep_traceable(other.text, facts_of_turn(snapshot, other)).dropped == ()
+
+
 def test_a_beginning_that_several_ids_share_is_asked_back() -> None:
     turn = say(State(), "explain t06gzw9j", Intent.EXPLAIN_DECISION)
 

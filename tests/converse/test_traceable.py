@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conductor.decisions.converse.traceable import Facts, keep_traceable, untraceable
+from conductor.decisions.reasoning import share_words
 from conductor.domain.units import format_bytes, format_duration
 
 FACTS = Facts(
@@ -102,6 +103,16 @@ def test_every_figure_is_traceable_as_our_formatting_writes_it(seconds: float, s
 @given(st.floats(0, 1), st.integers(0, 3))
 def test_a_share_is_traceable_at_every_precision(share: float, places: int) -> None:
     assert untraceable(f"{share * 100:.{places}f} % busy", Facts(shares=frozenset({share}))) == ()
+
+
+@given(st.floats(0, 1))
+def test_a_share_is_traceable_as_decisions_write_it(share: float) -> None:
+    assert untraceable(f"a GPU ({share_words(share)})", Facts(shares=frozenset({share}))) == ()
+
+
+@pytest.mark.parametrize("text", ["> 99.9 % busy", "< 0.1 % busy"])
+def test_next_to_all_and_next_to_none_are_said_of_such_shares_only(text: str) -> None:
+    assert untraceable(text, Facts(shares=frozenset({0.95, 0.002}), counts=frozenset({0.1, 99.9}))) == (text[:-5],)
 
 
 @given(st.text(max_size=300))

@@ -51,9 +51,10 @@ class Table:
 class Script:
     """What models write. `words` come one a piece; `wait_after` words they wait until they are closed.
 
-    `fail_after` so many words they fail, and before their first word as often as `stumbles` says."""
+    `fail_after` so many words they fail, and before their first word as often as `stumbles` says. `thoughts` come first."""
 
     words: tuple[str, ...] = ("Hello", ", ", "world", "!")
+    thoughts: tuple[str, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     wait_after: int | None = None
     fail_after: int | None = None
@@ -100,6 +101,8 @@ class ScriptedRunner:
         script.writing += 1
         try:
             count, finish = 0, Finish.STOP
+            for thought in script.thoughts:
+                yield Piece(reasoning=thought)
             for word in self._words(asked):
                 if script.fail_after == count:
                     raise ModelError("the model's process is gone; ask again")
@@ -117,9 +120,11 @@ class ScriptedRunner:
             if script.tool_calls and asked.tools:
                 yield Piece(tool_calls=script.tool_calls)
                 finish = Finish.TOOL_CALLS
-            yield Piece(
-                finish=finish, usage=Usage(prompt_tokens=prompt_tokens, completion_tokens=count, cached_tokens=1)
+            thought = len(script.thoughts)
+            usage = Usage(
+                prompt_tokens=prompt_tokens, completion_tokens=count + thought, cached_tokens=1, reasoning_tokens=thought
             )
+            yield Piece(finish=finish, usage=usage)
         finally:
             script.writing -= 1
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -10,6 +11,10 @@ from tests.openai.conftest import Live, build
 from tests.openai.scripted import CHAT_NAME, Script
 
 import openai
+from conductor.adapters.clock import SystemClock
+from conductor.adapters.document_folder import DocumentFolder
+from conductor.app.serving.batches import Batches
+from conductor.domain.errors import StorageError
 from conductor.faces.http.openai.routes import OpenAI
 
 pytestmark = pytest.mark.anyio
@@ -117,6 +122,74 @@ async def test_a_batch_goes_on_after_a_restart_where_it_was(live: Live, script: 
     assert sorted(ids) == ["0", "1", "2"]
     assert len(script.asked) == 2
     assert again.batches.get(batch.id).completed == 3
+
+
+async def test_a_batch_whose_answers_were_damaged_fails_and_the_next_one_goes_on(live: Live, script: Script) -> None:
+    batch = await ended(live, await begun(live, line("a")))
+    kept = live.batches.get(batch.id)
+    (live.folder / "files" / f"{kept.output_file_id}.bytes").write_bytes(b"no answer\n")
+    kept.status = "in_progress"
+
+    following = await ended(live, await begun(live, line("b")))
+    failed = await live.client.batches.retrieve(batch.id)
+
+    assert (failed.status, following.status) == ("failed", "completed")
+    assert failed.errors is not None
+    assert "damaged" in str((failed.errors.data or [])[0].message)
+
+
+async def test_a_batch_that_cannot_be_written_fails_and_says_why(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(name: str, content: bytes) -> None:
+        raise StorageError(f"{name} cannot be written: the disk is full")
+
+    file_id = await sent(live, line("a"))
+    monkeypatch.setattr(live.files.folder, "append", full)
+    batch = await live.client.batches.create(input_file_id=file_id, endpoint=CHAT, completion_window="24h")
+    batch = await ended(live, batch)
+
+    assert batch.status == "failed"
+    assert batch.errors is not None
+    assert "the disk is full" in str((batch.errors.data or [])[0].message)
+
+
+async def test_a_batch_that_was_said_to_be_cancelled_does_not_complete(
+    live: Live, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = DocumentFolder(live.folder / "batches")
+    batches = Batches(folder, live.files, clock=SystemClock(), new_id=lambda: "1")
+    answered, written, write = asyncio.Event(), threading.Event(), folder.write
+
+    async def perform(path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        await answered.wait()
+        return 200, {}
+
+    def slowly(name: str, document: dict[str, Any]) -> None:
+        if document["status"] == "cancelling":
+            written.wait(10)
+        write(name, document)
+
+    monkeypatch.setattr(folder, "write", slowly)
+    batches.answer_with(perform)
+    working = asyncio.create_task(batches.run())
+    batch = await batches.create(input_file_id=await sent(live, line("a")), endpoint=CHAT, metadata={})
+    while batch.status != "in_progress":
+        await asyncio.sleep(0.001)
+    cancelling = asyncio.create_task(batches.cancel(batch.batch_id))
+    while batch.status != "cancelling":
+        await asyncio.sleep(0.001)
+    answered.set()
+    for _ in range(50):
+        await asyncio.sleep(0.001)
+    written.set()
+    await cancelling
+    async with asyncio.timeout(10):
+        while not batch.is_ended:
+            await asyncio.sleep(0.001)
+    while (document := folder.read(batch.batch_id)) is None or document["status"] in ("in_progress", "cancelling"):
+        await asyncio.sleep(0.001)
+    working.cancel()
+
+    assert (batch.status, document["status"]) == ("cancelled", "cancelled")
 
 
 async def test_a_line_is_tried_again_where_the_model_fails_for_a_moment(live: Live, script: Script) -> None:

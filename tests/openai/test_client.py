@@ -29,6 +29,34 @@ async def client(live: Live) -> AsyncOpenAI:
     return live.client
 
 
+async def test_what_a_model_thought_stands_beside_its_answer_and_never_in_it(
+    client: AsyncOpenAI, script: Script
+) -> None:
+    script.thoughts = ("The user ", "greets; ", "I greet back.")
+    whole = await client.chat.completions.create(model=CHAT_NAME, messages=HELLO)
+    stream = await client.chat.completions.create(
+        model=CHAT_NAME, messages=HELLO, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = [chunk async for chunk in stream]
+
+    message = whole.choices[0].message
+    assert (message.content, message.reasoning_content) == ("Hello, world!", "The user greets; I greet back.")  # type: ignore[attr-defined]
+    deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
+    assert [delta.reasoning_content for delta in deltas if hasattr(delta, "reasoning_content")] == [*script.thoughts]
+    assert "".join(delta.content or "" for delta in deltas) == "Hello, world!"
+    for usage in (whole.usage, chunks[-1].usage):
+        assert usage is not None
+        assert usage.completion_tokens == 7
+        assert usage.completion_tokens_details is not None
+        assert usage.completion_tokens_details.reasoning_tokens == 3
+
+
+async def test_models_that_tell_no_thoughts_have_no_empty_ones(client: AsyncOpenAI) -> None:
+    answer = await client.chat.completions.create(model=CHAT_NAME, messages=HELLO)
+
+    assert "reasoning_content" not in answer.choices[0].message.model_dump()
+
+
 async def test_a_chat_is_answered_whole(client: AsyncOpenAI, script: Script) -> None:
     answer = await client.chat.completions.create(model="conversational_chat", messages=HELLO, temperature=0.5)
 

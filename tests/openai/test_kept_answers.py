@@ -7,7 +7,8 @@ import pytest
 from tests.openai.scripted import KeywordReader, Script, ScriptedDesk, ScriptedRunner, Table
 
 from conductor.adapters.clock import SystemClock
-from conductor.app.serving.kept_answers import CacheUse, KeptAnswers
+from conductor.app.serving.cache_use import CacheUse
+from conductor.app.serving.kept_answers import KeptAnswers
 from conductor.app.serving.open_call import whole
 from conductor.app.serving.serve import Serving
 from conductor.domain.errors import ModelError

@@ -128,6 +128,7 @@ def test_a_file_over_the_limit_is_refused_before_it_is_read(make_server: MakeSer
     server = make_server(attachments__max_bytes=2000, mind__model="none").start()
     answer = server.client.request("POST", "/v1/attachments", body=bytes(2001)).expect(413)
     assert answer["code"] == "input.too_large"
+    assert "raise the setting attachments.max_bytes" in answer["detail"]
     assert server.client.request("POST", "/v1/attachments", body=bytes(2000)).expect(201)["size_bytes"] == 2000
     # Announces more than it may, and sends nothing: the answer does not wait for the rest.
     parts = urlsplit(server.url)

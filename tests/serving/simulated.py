@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from conductor.domain.errors import ModelError
-from conductor.domain.generation import Finish, Generation, Piece, Usage
+from conductor.domain.generation import Finish, Generation, Message, Piece, Usage
 from conductor.domain.model import Category, ModelName, Precision, ServedModel
+from conductor.serving.lifetimes.ahead import Means
 from conductor.serving.lifetimes.keep import Keeping, Lifetimes
 from conductor.serving.lifetimes.memory_budget import Corrections
-from conductor.serving.ports import MemoryNeed, RunnerFacts
+from conductor.serving.ports import MemoryNeed, RunnerFacts, Warmed
 from conductor.serving.registry import Registry
 
 T = TypeVar("T")
@@ -102,9 +103,12 @@ class SimulatedMachine:
 
 
 class SimulatedRunner:
+    """Reads ten tokens of a beginning a second, where it is warmed, and remembers them."""
+
     def __init__(self, name: ModelName, device: str, count: int, model: SimulatedModel, backend: "SimulatedBackend"):
         self.name, self.device, self.count, self.model, self.backend = name, device, count, model, backend
         self.alive, self.closed, self.generating = True, False, 0
+        self.read: dict[str, int] = {}
 
     @property
     def facts(self) -> RunnerFacts:
@@ -132,10 +136,25 @@ class SimulatedRunner:
             await asyncio.sleep(seconds)
             self._check()
             yield Piece(text="word")
-            usage = Usage(prompt_tokens=1, completion_tokens=max(round(seconds), 1))
+            known = max((count for text, count in self.read.items() if asked.prompt.startswith(text)), default=0)
+            usage = Usage(prompt_tokens=1, completion_tokens=max(round(seconds), 1), cached_tokens=known)
             yield Piece(finish=Finish.STOP, usage=usage)
         finally:
             self.generating -= 1
+
+    async def warm(self, beginning: Sequence[Message]) -> Warmed:
+        """A token a letter."""
+        self._check()
+        text = "".join(message.content for message in beginning)
+        known = self.read.get(text, 0)
+        while self.read.get(text, 0) < len(text):
+            assert not any(one.generating for one in self.backend.runners), (
+                "a beginning is read while somebody is served"
+            )
+            await asyncio.sleep(1.0)
+            self._check()
+            self.read[text] = min(self.read.get(text, 0) + 10, len(text))
+        return Warmed(len(text), known, self.read.get(text, 0))
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
         self._check()
@@ -258,6 +277,7 @@ async def serving(
     models: Mapping[str, SimulatedModel],
     rows: Sequence[ServedModel],
     keeping: Keeping | None = None,
+    means: Means | None = None,
 ) -> AsyncGenerator[Server, None]:
     """A running desk; when it ends, everything must have been given back."""
     clock = LoopClock()
@@ -270,6 +290,7 @@ async def serving(
         corrections=Corrections(),
         clock=clock,
         keeping=keeping,
+        means=means,
     )
     desk.use_table(rows)
     running = asyncio.create_task(desk.run())

@@ -246,6 +246,21 @@ def test_a_load_that_fails_is_tried_again_by_the_next_lease_after_rests_that_gro
     simulate(story())
 
 
+def test_what_fails_for_good_is_not_said_to_be_overloaded() -> None:
+    async def story() -> None:
+        refusals = [ModelError("damaged", details={"reason": "corrupt"}) for _ in range(5)]
+        models = {"llama": SimulatedModel(GB, load_s=0, refusals=[*refusals])}
+        async with serving(SimulatedMachine(cpu=8 * GB), models, [row("chat", "llama")]) as it:
+            for _ in refusals:
+                with pytest.raises(ModelError, match="damaged"):
+                    await it.use("chat")
+            with pytest.raises(ModelError, match=r"failed 5 times in a row \(damaged\)") as rests:
+                await it.use("chat")
+            assert rests.value.lasts
+
+    simulate(story())
+
+
 def test_a_fault_of_a_backend_is_one_models_failure_and_the_others_go_on() -> None:
     async def story() -> None:
         models = {"bad": SimulatedModel(GB, refusals=[KeyError("oops")]), "good": SimulatedModel(GB)}

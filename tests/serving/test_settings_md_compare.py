@@ -110,3 +110,14 @@ def test_what_loads_and_unloads_leads_from_the_old_copies_to_the_new(old: ModelT
     assert not set(changes.unload) & (set(changes.load) | set(changes.on_demand))
     assert bool(changes) == (old.digest != new.digest)
     assert set(compare(new, old).unload) == set(changes.on_demand) | (set(changes.load) - here)
+
+
+def test_only_what_is_in_memory_is_told_to_be_unloaded_and_not_loaded_again() -> None:
+    tiny, small = (Copy(ModelName(name), Precision.FP16) for name in ("a/tiny", "a/small"))
+    was = table(served("chat", "a/tiny"), served("code", "a/code"), served("maths", "a/small"))
+    now = table(served("maths", "a/small", stays=True))
+    gone = ["- chat: a/tiny (FP16)", "- code: a/code (FP16)", "~ maths: stays loaded"]
+
+    assert compare(was, now).lines([]) == [*gone, "load a/small (FP16), about 2 GB"]
+    assert compare(was, now).lines([tiny]) == [*gone, "unload a/tiny (FP16)", "load a/small (FP16), about 2 GB"]
+    assert compare(was, now).lines([tiny, small]) == [*gone, "unload a/tiny (FP16)"]

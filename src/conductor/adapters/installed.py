@@ -73,6 +73,15 @@ def drivers(*, environ: Mapping[str, str], root: Path = Path("/")) -> list[Drive
     return found
 
 
+def graphics_cards(root: Path = Path("/")) -> int:
+    """How many cards of NVIDIA and AMD are in this machine, working or not; those built into a processor count, too."""
+    tree = Tree(root)
+    devices = [f"sys/bus/pci/devices/{name}" for name in tree.names("sys/bus/pci/devices")]
+    shown = [one for one in devices if (tree.text(f"{one}/class") or "").startswith(_DISPLAY)]
+    by_bus = sum(tree.text(f"{one}/vendor") in (_NVIDIA, _AMD) for one in shown)
+    return max(by_bus, len(tree.names("proc/driver/nvidia/gpus")))
+
+
 def _library_folders(environ: Mapping[str, str], root: Path) -> Iterator[Path]:
     yield from (Path(name) for name in environ.get("LD_LIBRARY_PATH", "").split(":") if name.startswith("/"))
     for file in sorted((root / "etc/ld.so.conf.d").glob("*.conf")):

@@ -18,6 +18,9 @@ from conductor.domain.server_program import split_program
 #: One of the files that a large GGUF model is split into: `x-00001-of-00003.gguf`.
 _PART: Final = re.compile(r"(.*)-\d{5}-of-(\d{5}\.gguf)", re.IGNORECASE | re.DOTALL)
 
+#: As what is loaded here ends; folders may hold the same numbers in other forms, which are not.
+_WEIGHTS: Final = frozenset({".safetensors", ".gguf"})
+
 
 def files_of(model: ModelName, hub: HubCache) -> tuple[tuple[str, int, int], ...] | None:
     """Path, length in bytes and time of change (ns since 1970) of each file, by path; blocking.
@@ -32,6 +35,17 @@ def files_of(model: ModelName, hub: HubCache) -> tuple[tuple[str, int, int], ...
     except (NotFound, OSError):
         return None
     return tuple((path, facts.st_size, facts.st_mtime_ns) for path, facts in found) or None
+
+
+def weights_of(model: ModelName, hub: HubCache) -> tuple[Path, ...]:
+    """The files that hold a model's numbers, in the order of their names; empty where there are none here. Blocking."""
+    if "://" in model:
+        return ()
+    try:
+        paths = sorted(_files_at(path_of(split_program(model)[1], hub)))
+    except (NotFound, OSError):
+        return ()
+    return tuple(path for path in paths if path.suffix.lower() in _WEIGHTS)
 
 
 def _files_at(path: Path) -> Iterator[Path]:

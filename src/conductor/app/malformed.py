@@ -6,7 +6,7 @@ is told without the library's words too, since those speak of its types and not 
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any, Final
@@ -53,8 +53,12 @@ def field_of(error: Mapping[str, Any]) -> str:
     return ".".join(str(part) for part in error["loc"] if part not in ("body", "query", "path", "header"))
 
 
-def sentence(error: Mapping[str, Any], *, name: str = "") -> str:
-    """One of pydantic's errors, for people; about `name` where the error does not know what was read."""
+def sentence(error: Mapping[str, Any], *, name: str = "", others: Sequence[Mapping[str, Any]] = ()) -> str:
+    """One of pydantic's errors, for people; about `name` where the error does not know what was read.
+
+    Args:
+        others: why the value is none of the other kinds either that it may be of.
+    """
     kind, context = str(error["type"]), error.get("ctx") or {}
     name = name or field_of(error) or "the request"
     if kind == "missing":
@@ -68,18 +72,26 @@ def sentence(error: Mapping[str, Any], *, name: str = "") -> str:
         if choices is None:
             return f"{name}: {str(error['msg']).removeprefix(_OURS)}"
         kind, context = "enum", {"expected": choices[1]}
-    return f"{name} is {_shown(error.get('input'))}; {_wanted(kind, context, error.get('input'))}"
+    said = f"{name} is {_shown(error.get('input'))}; {_wanted(kind, context, error.get('input'))}"
+    forms = (_form(str(other["type"])) for other in others)
+    return " or ".join(dict.fromkeys((said, *(form for form in forms if form is not None))))
 
 
 def _wanted(kind: str, context: Mapping[str, Any], given: object) -> str:
     if kind in ("enum", "literal_error"):
         named = (value.strip("' ") for value in str(context["expected"]).replace(" or ", ", ").split(","))
         values = [value for value in named if value]  # an empty one, where it may be left out, says nothing to people
+        if len(values) == 1:
+            return f"it must be {values[0]}"
         return f"it must be one of {', '.join(values)}{_nearest(given, values)}"
     if kind in _BOUNDS:
         return f"it must be {_BOUNDS[kind].format(**context)}"
-    form = next((form for beginning, form in _KINDS.items() if kind.startswith(beginning)), None)
+    form = _form(kind)
     return "that cannot be used here" if form is None else f"it must be {form}"
+
+
+def _form(kind: str) -> str | None:
+    return next((form for beginning, form in _KINDS.items() if kind.startswith(beginning)), None)
 
 
 def _nearest(given: object, values: list[str]) -> str:

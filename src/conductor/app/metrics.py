@@ -7,9 +7,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, His
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from conductor.app.serving.metrics import AnswerCacheMetrics, CallMetrics
+from conductor.app.serving.metrics import AheadMetrics, AnswerCacheMetrics, CallMetrics
 from conductor.domain.event import TaskEvent
 from conductor.domain.task import FINAL, Task
+from conductor.serving.lifetimes.ahead import Kind, Tally
 from conductor.serving.ports import LevelCounts
 
 
@@ -61,6 +62,10 @@ class Metrics:
     def count_answers(self, levels: Callable[[], Mapping[str, LevelCounts]]) -> None:
         """Show what the levels of the answer cache count."""
         self._registry.register(AnswerCacheMetrics(levels))
+
+    def count_ahead(self, tallies: Mapping[Kind, Tally]) -> None:
+        """Show what was made ready before it was asked for."""
+        self._registry.register(AheadMetrics(tallies))
 
     def render(self) -> tuple[bytes, str]:
         """All metrics in Prometheus' text format, and its media type."""

@@ -14,15 +14,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from conductor.decisions.confidence import MOST_CONFIDENT, WEIGHTS
-from conductor.decisions.reasoning import KIND_WORDS, number, percent, quantity_words, strings
+from conductor.decisions.reasoning import KIND_WORDS, number, percent, quantity_words, share_words, strings
 from conductor.domain.decision import Decision, Estimate, NodeScore
 from conductor.domain.json import JsonObject
 from conductor.domain.outcome import Outcome
 from conductor.domain.units import format_duration
 
 _SCORE_WEIGHTS: Final = (("thermal", 0.4), ("queue", 0.3), ("capability", 0.2), ("history", 0.1))
-#: A share below it would be shown as none, and what is left of it as all.
-_SMALLEST_SHOWN: Final = 0.001
 _BASIS: Final = {
     "workload": "measured runs of this workload",
     "similar": "measured runs of similar tasks",
@@ -82,7 +80,7 @@ def _models(decision: Decision) -> tuple[str, ...]:
 
 def _recognised(decision: Decision) -> tuple[str, ...]:
     evidence = decision.evidence
-    certainty = _share(number(evidence, "kind_probability"))
+    certainty = share_words(number(evidence, "kind_probability"))
     found = {
         "language": str(evidence.get("language", "")),
         "quantities": ", ".join(quantity_words(evidence)),
@@ -110,7 +108,7 @@ def _attached(decision: Decision) -> tuple[str, ...]:
 def _devices(decision: Decision) -> tuple[str, ...]:
     ordered = sorted(decision.device_probabilities, key=lambda pair: -pair[1])
     ranks = {decision.device: "chosen", decision.runner_up: "runner-up"}
-    lines = [f"{device}: {_share(share)}{_tag(ranks.get(device, ''))}" for device, share in ordered]
+    lines = [f"{device}: {share_words(share)}{_tag(ranks.get(device, ''))}" for device, share in ordered]
     if decision.available_device is not decision.device:
         lines.append(
             f"the fleet offers no {decision.device} for this now; {decision.available_device} is the best it has"
@@ -123,15 +121,6 @@ def _devices(decision: Decision) -> tuple[str, ...]:
             "older ones counting less"
         )
     return tuple(lines)
-
-
-def _share(share: float) -> str:
-    """`0.934` → `93 %`; near 0 and 1 with a decimal, and never a certainty: the others were possible too."""
-    if 0.01 <= share <= 0.99:
-        return percent(share)
-    if share < _SMALLEST_SHOWN:
-        return "< 0.1 %"
-    return f"{share * 100:.1f} %" if share < 1 - _SMALLEST_SHOWN else "> 99.9 %"
 
 
 def _tag(rank: str) -> str:

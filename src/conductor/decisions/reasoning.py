@@ -39,6 +39,8 @@ ABSENT: Final = "the language model did not take part"
 _CLEAR, _CLOSE = 0.85, 0.2
 #: From here on a share would be written as 100 %, which nobody can know.
 _ROUNDS_TO_CERTAIN: Final = 0.995
+#: A share below it would be shown as none, and what is left of it as all.
+_SMALLEST_SHOWN: Final = 0.001
 
 
 def reasoning_of(decision: Decision) -> str:
@@ -56,6 +58,15 @@ def reasoning_of(decision: Decision) -> str:
 def percent(share: float) -> str:
     """`0.934` → `93 %`."""
     return f"{share * 100:.0f} %"
+
+
+def share_words(share: float) -> str:
+    """`0.934` → `93 %`; near 0 and 1 with a decimal, and never a certainty: the others were possible too."""
+    if 0.01 <= share <= 0.99:
+        return percent(share)
+    if share < _SMALLEST_SHOWN:
+        return "< 0.1 %"
+    return f"{share * 100:.1f} %" if share < 1 - _SMALLEST_SHOWN else "> 99.9 %"
 
 
 def strings(evidence: JsonObject, name: str) -> Sequence[str]:

@@ -93,9 +93,18 @@ class StorageError(ConductorError):
 
 
 class ModelError(ConductorError):
-    """A language model cannot be loaded, or does not answer; decisions are made without it meanwhile."""
+    """A language model cannot be loaded, or does not answer; decisions are made without it meanwhile.
+
+    `details` has a `reason` where it will fail in the same way until somebody sees to the model, its row in the table or
+    the installation; or says `again: false`, as errors of endpoints do.
+    """
 
     code = "model"
+
+    @property
+    def lasts(self) -> bool:
+        """Whether asking again is in vain until somebody does something."""
+        return "reason" in self.details or self.details.get("again") is False
 
 
 class LedgerError(ConductorError):

@@ -132,11 +132,17 @@ class Finish(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens read and written; `cached_tokens` of those read were still known from before."""
+    """Tokens read and written.
+
+    Args:
+        cached_tokens: of those read, still known from before.
+        reasoning_tokens: of those written, thoughts; 0 where nobody says.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +160,9 @@ class Piece:
 
     `text` is always whole characters: a backend holds back the bytes of half a character, and whatever may yet become a
     stop text.
+
+    Args:
+        reasoning: what the model thought before it answered, where its backend tells the two apart; no part of `text`.
     """
 
     text: str = ""
@@ -161,3 +170,4 @@ class Piece:
     scores: tuple[TokenScore, ...] = ()
     finish: Finish | None = None
     usage: Usage | None = None
+    reasoning: str = ""

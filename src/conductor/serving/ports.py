@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
-from conductor.domain.generation import Generation, Piece, Usage
+from conductor.domain.generation import Generation, Message, Piece, Usage
 from conductor.domain.model import Category, ModelName, Precision
 
 _NAMELESS: Final = ModelName("")
@@ -78,6 +78,37 @@ class Runner(Protocol):
 
     async def close(self) -> None:
         """Give everything back; generations under way end with `ModelError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Warmed:
+    """What became of a beginning that was to be read ahead, in tokens.
+
+    Args:
+        tokens: that it has; 0 where the model remembers no beginnings.
+        known: that were known from before.
+        ready: that are known now; fewer than `tokens` where it gave way to a request.
+    """
+
+    tokens: int
+    known: int
+    ready: int
+
+
+@runtime_checkable
+class WarmingRunner(Protocol):
+    """A runner that can read the beginning of requests before they come."""
+
+    async def warm(self, beginning: Sequence[Message]) -> Warmed:
+        """Compute what all conversations that begin with these turns have in common, and remember it.
+
+        A request that comes meanwhile goes first, and ends this. Cancelling ends it too; what was read is remembered.
+
+        Raises:
+            InvalidInput: the model cannot be told such a beginning, or it is longer than the context.
+            ModelError: the model failed.
+        """
         ...
 
 
@@ -211,6 +242,26 @@ class MemoryMeter(Protocol):
 
     async def free_bytes(self) -> Mapping[str, int]:
         """What could be taken on each device now without swapping, by device."""
+        ...
+
+
+class WeightFiles(Protocol):
+    """Where models' files lie on this machine."""
+
+    def fetch(self, model: ModelName) -> AsyncGenerator[int, None]:
+        """Have them read into the operating system's memory, stretch after stretch, behind everybody else who reads.
+
+        Yields how many bytes of each stretch were not there yet. Ends before memory becomes short; closing it ends it.
+        Nothing is yielded for models whose files are elsewhere, missing, or all there already. It never fails.
+        """
+        ...
+
+
+class Leisure(Protocol):
+    """Whether this machine has time and room for what nobody has asked for yet."""
+
+    async def spare_bytes(self) -> int:
+        """Memory that may be filled without anybody missing it; 0 while the machine is busy."""
         ...
 
 

@@ -47,6 +47,9 @@ EXTRAS: Final[Mapping[str, tuple[Package, ...]]] = MappingProxyType({
     "postgres": (Package(name="asyncpg", versions=">=0.30,<1"),),
 })  # fmt: skip
 
+#: Used for models over several cards, and for those that bitsandbytes rounds.
+_SEVERAL_DEVICES: Final = frozenset({"accelerate"})
+
 #: What an engine does with an extra, and does without where it is missing.
 _ENGINES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = MappingProxyType({
     "mathematical_reasoning": (("math", "checks final answers"),),
@@ -113,6 +116,12 @@ def needs_of(
     place = place_of(model)
     rounding = _ROUNDING if place is Place.TRANSFORMERS and precision is Precision.INT4 else ()
     return (*by_place[place], *rounding, *(ExtraNeed(extra=e, why=why, essential=False) for e, why in engine))
+
+
+def unneeded(precision: Precision, cards: int) -> frozenset[str]:
+    """Of the packages, those without which a model of this precision runs on a machine with so many graphics cards."""
+    rounded = precision is Precision.INT4 or (precision is Precision.INT8 and cards > 0)
+    return frozenset() if cards > 1 or rounded else _SEVERAL_DEVICES
 
 
 def optional_needs() -> tuple[ExtraNeed, ...]:

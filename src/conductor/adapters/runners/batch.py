@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from conductor.adapters.runners.beginnings import common_length
 from conductor.adapters.runners.slot_cache import SlotCache
 from conductor.domain.errors import ConductorError, ModelError
 
@@ -93,6 +94,12 @@ class Batch:
         """Whose the rows of a forward pass are."""
         return [row.text for row in self._rows[first : first + count] if row.text]
 
+    def known(self, tokens: Sequence[int]) -> int:
+        """How many of these tokens some row begins with."""
+        if not self._remembers:
+            return 0
+        return max((common_length(row.read, tokens) for row in self._rows), default=0)
+
     def put(self, text: Text) -> None:
         """Have a text begin as soon as there is room."""
         self._waiting.append(text)
@@ -144,17 +151,13 @@ class Batch:
             self._join(text)
 
     def _join(self, text: Text) -> None:
-        """Give a text the row that already holds most of its beginning."""
+        """Give a text a row, with as much of its beginning as some row holds."""
+        at = self._place_for(text)
         common = self._known(text)
-        idle = range(self._active, len(self._rows))
-        at = max(idle, key=lambda place: (common[place], -self._rows[place].used), default=None)
-        if at is None or (not common[at] and self._rows[at].read and len(self._rows) < self._most_rows):
-            at = self._new_row(len(text.tokens) + 1, at)
-            common = self._known(text)
         source = max(range(len(common)), key=common.__getitem__)
         if common[source] >= common[at] + _WORTH_COPYING:
             self._cache.copy(source, at, common[source])
-            common[at] = common[source]
+            common[at], self._rows[source].used = common[source], self._steps
         row = self._rows[at]
         row.read = text.tokens[: common[at]]
         row.text, row.used = text, self._steps
@@ -163,11 +166,23 @@ class Batch:
         self._swap(at, self._active)
         self._active += 1
 
+    def _place_for(self, text: Text) -> int:
+        """The idle row that holds most of a text's beginning, if little else of it is lost; else a new or the oldest row."""
+        common = self._known(text)
+        idle = range(self._active, len(self._rows))
+        loses_little = [place for place in idle if len(self._rows[place].read) - common[place] < _WORTH_COPYING]
+        if loses_little:
+            return max(loses_little, key=lambda place: (common[place], -self._rows[place].used))
+        oldest = min(idle, key=lambda place: self._rows[place].used, default=None)
+        if oldest is None or len(self._rows) < self._most_rows:
+            return self._new_row(len(text.tokens) + 1, oldest)
+        return oldest
+
     def _known(self, text: Text) -> list[int]:
         """How much of a text's beginning each row holds. The last token has to be read again, for its scores."""
         if not self._remembers:
             return [0] * len(self._rows)
-        return [min(_common(row.read, text.tokens), len(text.tokens) - 1) for row in self._rows]
+        return [min(common_length(row.read, text.tokens), len(text.tokens) - 1) for row in self._rows]
 
     def _new_row(self, length: int, otherwise: int | None) -> int:
         """A row that holds nothing yet, if there may be one more."""
@@ -282,11 +297,3 @@ class Batch:
             rows = self._rows
             self._cache.swap(one, other, max(len(rows[one].read), len(rows[other].read)))
             rows[one], rows[other] = rows[other], rows[one]
-
-
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How long both are the same."""
-    for at, (left, right) in enumerate(zip(one, other, strict=False)):
-        if left != right:
-            return at
-    return min(len(one), len(other))

@@ -46,7 +46,10 @@ def placement(
             "choose a lower precision, unload another model, or split it over several machines"
         )
     if find_spec("accelerate") is None:
-        raise ModelError("a model over several cards needs accelerate; install it with `pip install 'conductor[hf]'`")
+        raise ModelError(
+            "a model over several cards needs accelerate; install it with `pip install 'conductor[hf]'`",
+            details={"reason": "missing_extra"},
+        )
     return found
 
 

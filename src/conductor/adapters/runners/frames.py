@@ -1,13 +1,14 @@
 """What the server and an engine process say to each other: frames of four bytes of length and that much JSON.
 
 Server to engine: `{"do": "generate", "id", "asked", "trace"}`, `{"do": "cancel", "id"}`, `{"do": "count", "id", "asked"}`,
-`{"do": "embed", "id", "texts"}`. Engine to server: first `{"ready": facts, "notes"}` or `{"error"}`, then for a request
-`{"id", "piece"}`, `{"id", "count"}`, `{"id", "vectors", "usage"}` or `{"id", "error"}`; `{"computed"}` at the end of an
-answer, for the log; and `{}` as a sign of life. JSON, so that an engine misled by a model file can lie but not execute.
+`{"do": "embed", "id", "texts"}`, `{"do": "warm", "id", "messages"}`. Engine to server: first `{"ready": facts, "notes"}` or
+`{"error"}`, then for a request `{"id", "piece"}`, `{"id", "count"}`, `{"id", "vectors", "usage"}`, `{"id", "warmed"}` or
+`{"id", "error"}`; `{"computed"}` at the end of an answer, for the log; and `{}` as a sign of life. JSON, so that an engine
+misled by a model file can lie but not execute.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -87,7 +88,7 @@ def asked_as_data(asked: Generation) -> dict[str, Any]:
 def asked_of(data: Mapping[str, Any]) -> Generation:
     """A request from JSON data that `asked_as_data` made."""
     return Generation(
-        messages=tuple(_message(each) for each in data["messages"]),
+        messages=messages_of(data["messages"]),
         prompt=data["prompt"],
         suffix=data["suffix"],
         sampling=Sampling(**{**data["sampling"], "stop": tuple(data["sampling"]["stop"])}),
@@ -96,6 +97,16 @@ def asked_of(data: Mapping[str, Any]) -> Generation:
         tool_choice=data["tool_choice"],
         languages=None if data["languages"] is None else (data["languages"][0], data["languages"][1]),
     )
+
+
+def messages_as_data(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Turns as JSON data."""
+    return [asdict(message) for message in messages]
+
+
+def messages_of(data: Iterable[Mapping[str, Any]]) -> tuple[Message, ...]:
+    """Turns from JSON data that `messages_as_data` made."""
+    return tuple(_message(each) for each in data)
 
 
 def _message(data: Mapping[str, Any]) -> Message:
@@ -115,6 +126,8 @@ def piece_as_data(piece: Piece) -> dict[str, Any]:
         data["finish"] = piece.finish.value
     if piece.usage is not None:
         data["usage"] = asdict(piece.usage)
+    if piece.reasoning:
+        data["reasoning"] = piece.reasoning
     return data
 
 
@@ -133,6 +146,7 @@ def piece_of(data: Mapping[str, Any]) -> Piece:
         ),
         finish=Finish(data["finish"]) if "finish" in data else None,
         usage=Usage(**data["usage"]) if "usage" in data else None,
+        reasoning=str(data.get("reasoning", "")),
     )
 
 

@@ -32,7 +32,9 @@ class Grammars:
             import llguidance.hf
         except ImportError as missing:
             raise ModelError(
-                "answers in a form need llguidance; install it with `pip install 'conductor[hf]'`", field="form"
+                "answers in a form need llguidance; install it with `pip install 'conductor[hf]'`",
+                field="form",
+                details={"reason": "missing_extra"},
             ) from missing
         self._torch = torch
         self._matcher = llguidance.LLMatcher

@@ -45,8 +45,9 @@ def answer_of_chat(events: Iterator[Mapping[str, Any]], emit: Emit) -> None:
                 calls.add(call)
             finish = choice.get("finish_reason") or finish
             scores = _scores((choice.get("logprobs") or {}).get("content") or ())
-            if delta.get("content") or scores:
-                emit(Piece(text=delta.get("content") or "", scores=scores))
+            text, thought = delta.get("content") or "", delta.get("reasoning_content") or ""
+            if text or thought or scores:
+                emit(Piece(text=text, reasoning=thought, scores=scores))
     if finish is None:
         raise ModelError("llama.cpp broke off in the middle of an answer; ask again")
     made = calls.made()

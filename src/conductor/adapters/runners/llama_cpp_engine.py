@@ -22,20 +22,23 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from conductor.adapters.minds.files import check_gguf, check_memory
+from conductor.adapters.runners.beginnings import Tell, common_tokens
 from conductor.adapters.runners.llama_cpp_answers import answer_of_chat, answer_of_text
 from conductor.adapters.runners.llama_cpp_requests import as_call, conversation, score_count, scores_of_chat, wishes_of
 from conductor.adapters.runners.writing import Emit
 from conductor.domain.errors import InvalidInput, ModelError
-from conductor.domain.generation import Generation, Usage
+from conductor.domain.generation import Generation, Message, Usage
 from conductor.domain.json import JsonObject
 from conductor.domain.model import ModelName
-from conductor.serving.ports import RunnerFacts
+from conductor.serving.ports import RunnerFacts, Warmed
 
 #: Without a bound of its own a context is no longer than this: models for 128,000 tokens would take all memory.
 _LONGEST_UNASKED: Final = 8_192
 _LARGEST_BATCH: Final = 2_048
 _PATIENCE_S: Final = 600.0
 _QUIET: Final = -1
+#: Tokens of a beginning that are read at once: as long as a request may have to wait for it.
+_WARMED_AT_ONCE: Final = 64
 
 
 class LlamaCppEngine:
@@ -64,10 +67,17 @@ class LlamaCppEngine:
         try:
             import xllamacpp
         except ImportError as missing:
-            raise ModelError("GGUF files need xllamacpp; install it with `pip install 'conductor[gguf]'`") from missing
+            raise ModelError(
+                "GGUF files need xllamacpp; install it with `pip install 'conductor[gguf]'`",
+                details={"reason": "missing_extra"},
+            ) from missing
         self._key = key
         self._open: dict[int, http.client.HTTPConnection] = {}
         self._guard = threading.Lock()
+        self._warming = 0  # number of the beginning that is being read
+        self._reading = threading.Lock()  # held during a stretch of it
+        self._slots: dict[tuple[int, ...], int] = {}
+        self._rows = most_rows
         context = most_context_tokens or _LONGEST_UNASKED
         try:
             chosen = _parameters(xllamacpp, path, key, threads=threads, rows=most_rows, context=context)
@@ -75,7 +85,8 @@ class LlamaCppEngine:
         except Exception as wrong:  # llama.cpp's failures come as whatever the binding makes of them
             raise ModelError(
                 f"llama.cpp cannot load {path} ({str(wrong).strip()[:200]}); the file may be cut off or made for a newer "
-                "version: fetch it again or choose another"
+                "version: fetch it again or choose another",
+                details={"reason": "corrupt"},
             ) from wrong
         self._address = urlsplit(self._server.listening_address).netloc
         meta = self._asked("GET", "/v1/models")["data"][0]["meta"]
@@ -103,11 +114,19 @@ class LlamaCppEngine:
     def begin(self, number: int, asked: Generation, emit: Emit) -> None:
         """Have an answer written; `emit` is called from a thread of the request."""
         connection = http.client.HTTPConnection(self._address, timeout=_PATIENCE_S)
+        self._warming = 0
         self._open[number] = connection
         threading.Thread(target=self._write, args=(number, connection, asked, emit), daemon=True).start()
 
+    def warm(self, number: int, beginning: Sequence[Message], tell: Tell) -> None:
+        """Read a beginning while nothing else is asked for; `tell` is called from a thread of its own."""
+        self._warming = number
+        threading.Thread(target=self._warm, args=(number, beginning, tell), daemon=True).start()
+
     def cancel(self, number: int) -> None:
         """Stop an answer; nothing happens if it has ended."""
+        if self._warming == number:
+            self._warming = 0
         with self._guard:
             connection = self._open.pop(number, None)
         if connection is not None and connection.sock is not None:
@@ -122,8 +141,7 @@ class LlamaCppEngine:
     def count_tokens(self, asked: Generation) -> int:
         """Tokens of the prompt."""
         if asked.messages:
-            written = self._asked("POST", "/apply-template", conversation(asked))["prompt"]
-            return len(self._tokens(written, control=True))
+            return len(self._tokens_of_messages(asked))
         return len(self._tokens(asked.prompt)) + len(self._tokens(asked.suffix, start=False))
 
     def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
@@ -164,6 +182,8 @@ class LlamaCppEngine:
     def _write(self, number: int, connection: http.client.HTTPConnection, asked: Generation, emit: Emit) -> None:
         """Runs in a thread of its own: hand on what llama.cpp streams."""
         try:
+            with self._reading:  # the stretch under way may be the beginning of this one
+                pass
             path, body = self._request(asked)
             events = takewhile(lambda _: number in self._open, _events(self._sent(connection, "POST", path, body)))
             (answer_of_chat if asked.messages else answer_of_text)(events, as_call(asked, emit))
@@ -175,6 +195,35 @@ class LlamaCppEngine:
                 emit(ModelError(f"llama.cpp broke off ({type(broken).__name__}: {str(broken)[:200]}); ask again"))
         finally:
             connection.close()
+
+    def _warm(self, number: int, beginning: Sequence[Message], tell: Tell) -> None:
+        """Runs in a thread of its own: have llama.cpp read on, a stretch at a time, for as long as nobody wants more.
+
+        Each beginning goes into a slot of its own, the last ones first: requests are given the first ones, and llama.cpp
+        puts a text into the slot that begins most like it, over what else that one holds.
+        """
+        try:
+            tokens = common_tokens(beginning, self._tokens_of_messages)
+            slot = self._slots.setdefault(tuple(tokens), self._rows - 1 - len(self._slots) % self._rows)
+            known = ready = 0
+            while ready < len(tokens):
+                with self._reading:
+                    if self._warming != number or self._open:
+                        break
+                    until = min(len(tokens), ready + _WARMED_AT_ONCE)
+                    wanted: JsonObject = {"prompt": [*tokens[:until]], "n_predict": 0, "cache_prompt": True}
+                    read = self._asked("POST", "/completion", {**wanted, "id_slot": slot})
+                known = known or int(read["timings"]["cache_n"])
+                ready = until
+            tell(Warmed(len(tokens), min(known, ready), ready))
+        except (InvalidInput, ModelError) as failed:
+            tell(failed)
+        except (LookupError, TypeError, ValueError) as broken:
+            tell(ModelError(f"llama.cpp answered nonsense ({type(broken).__name__}: {str(broken)[:200]})"))
+
+    def _tokens_of_messages(self, asked: Generation) -> list[int]:
+        written = self._asked("POST", "/apply-template", conversation(asked))["prompt"]
+        return self._tokens(written, control=True)
 
     def _tokens(self, text: str, *, start: bool = True, control: bool = False) -> list[int]:
         """Token ids; a stranger's control tokens are letters unless `control`."""

@@ -21,8 +21,8 @@ import structlog
 from conductor.adapters.runners import frames
 from conductor.domain.clock import Clock
 from conductor.domain.errors import ModelError
-from conductor.domain.generation import Generation, Piece, Usage
-from conductor.serving.ports import RunnerFacts
+from conductor.domain.generation import Generation, Message, Piece, Usage
+from conductor.serving.ports import RunnerFacts, Warmed
 
 _ENDING_S: Final = 5.0
 _LONGEST_COMPLAINT: Final = 2_000
@@ -115,6 +115,14 @@ class ProcessRunner:
         """As `Runner.count_tokens`."""
         answer = await self._asked({"do": "count", "asked": frames.asked_as_data(asked)})
         return int(answer["count"])
+
+    async def warm(self, beginning: Sequence[Message]) -> Warmed:
+        """As `WarmingRunner.warm`."""
+        answer = await self._asked({"do": "warm", "messages": frames.messages_as_data(beginning)})
+        try:
+            return Warmed(**answer["warmed"])
+        except (KeyError, TypeError) as wrong:
+            raise ModelError(f"the engine of {self._name} answered nonsense; unload the model and ask again") from wrong
 
     async def close(self) -> None:
         """End the engine; generations under way end with `ModelError`."""
@@ -310,4 +318,5 @@ def _joined(pieces: Sequence[Piece]) -> Piece:
         scores=tuple(score for piece in pieces for score in piece.scores),
         finish=pieces[-1].finish,
         usage=pieces[-1].usage,
+        reasoning="".join(piece.reasoning for piece in pieces),
     )

@@ -7,22 +7,24 @@ computed: the mean of the last layer over a text's tokens, at length one. Belong
 
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from conductor.adapters.runners.batch import Batch
-from conductor.adapters.runners.cards import memory_on_cards
+from conductor.adapters.runners.beginnings import Beginning, Tell, common_tokens
 from conductor.adapters.runners.choosing_tokens import Chooser
 from conductor.adapters.runners.grammar import Grammars
 from conductor.adapters.runners.prompts import Prompts
 from conductor.adapters.runners.slot_cache import SlotCache
 from conductor.adapters.runners.tool_calls import ToolSieve, tool_form
-from conductor.adapters.runners.transformers_loading import ends_of, load
+from conductor.adapters.runners.torch_engine import TorchEngine
+from conductor.adapters.runners.transformers_loading import load
 from conductor.adapters.runners.writing import Emit, Writing
-from conductor.domain.errors import InvalidInput, ModelError
-from conductor.domain.generation import Generation, Usage
-from conductor.domain.model import ModelName, Precision
-from conductor.serving.ports import RunnerFacts
+from conductor.domain.errors import ConductorError, InvalidInput, ModelError
+from conductor.domain.generation import Generation, Message, Usage
+from conductor.domain.model import Precision
+from conductor.serving.ports import Warmed
 
 _UNBOUNDED_CONTEXT: Final = 2_048
 #: The cache holds at least so many tokens for each row, however short the context is.
@@ -30,8 +32,8 @@ _LEAST_PER_ROW: Final = 1_024
 _EMBEDDED_AT_ONCE: Final = 8
 
 
-class TransformersEngine:
-    """An `worker.Engine` of a folder as `save_pretrained` or `hf download` leaves it; for one thread.
+class TransformersEngine(TorchEngine[Writing]):
+    """A `worker.Engine` of a folder as `save_pretrained` or `hf download` leaves it; for one thread.
 
     Args:
         most_rows: requests that are computed at a time; others wait.
@@ -50,20 +52,16 @@ class TransformersEngine:
         loaded = load(
             folder, name=name, asked=precision, available_bytes=available_bytes, threads=threads, devices=devices
         )
-        import torch
-
-        self._torch = torch
-        self._model, self._tokenizer, self._device = loaded.model, loaded.tokenizer, loaded.device
-        self.notes = loaded.notes
+        super().__init__(loaded)
         config = self._model.config.get_text_config()
         known = int(getattr(config, "max_position_embeddings", None) or _UNBOUNDED_CONTEXT)
         self._context = min(known, most_context_tokens or known)
         self._vocabulary = int(config.vocab_size)
-        self._ends = ends_of(self._model, self._tokenizer)
         self._prompts = Prompts(self._tokenizer)
         self._grammars: Grammars | None = None
+        self._warming: Beginning | None = None
         self._window, self._kinds = _window(config)
-        self._cache = SlotCache(torch, layers=int(config.num_hidden_layers))
+        self._cache = SlotCache(self._torch, layers=int(config.num_hidden_layers))
         self._batch = Batch(
             self._cache,
             self._computed,
@@ -71,25 +69,10 @@ class TransformersEngine:
             context=self._context,
             most_tokens=max(self._context, most_rows * min(self._context, _LEAST_PER_ROW)),
         )
-        self._open: dict[int, Writing] = {}
-        on_cards = memory_on_cards(torch, devices)
-        self.facts = RunnerFacts(
-            backend="transformers",
-            device=loaded.devices,
-            precision=loaded.precision,
-            context_tokens=self._context,
-            memory_bytes=sum(count for _, count in on_cards) or measure_bytes(),
-            memory_on=on_cards,
-            constrains=True,
-            embeds=True,
-            fills_in=self._prompts.fills_in,
-            model=ModelName(name),
+        facts = self._facts_of(
+            loaded, name=name, context_tokens=self._context, devices=devices, measure_bytes=measure_bytes
         )
-
-    @property
-    def has_work(self) -> bool:
-        """Whether `step` would do something."""
-        return not self._batch.is_idle
+        self.facts = replace(facts, constrains=True, embeds=True, fills_in=self._prompts.fills_in)
 
     def begin(self, number: int, asked: Generation, emit: Emit) -> None:
         """Have an answer written; `emit` is called from `step`.
@@ -120,24 +103,41 @@ class TransformersEngine:
             ),
             emit=emit,
         )
-        self._open[number] = writing
-        self._batch.put(writing)
+        self._give_way()
+        self._put(number, writing)
+
+    def warm(self, number: int, beginning: Sequence[Message], tell: Tell) -> None:
+        """Read a beginning while there is nothing else to do; `tell` is called from here, `step`, `begin` or `cancel`.
+
+        Raises:
+            InvalidInput: it cannot be told like that, or is longer than the context.
+        """
+        tokens = self._checked(common_tokens(beginning, self._prompts.tokens))
+        known = self._batch.known(tokens)
+
+        def ended(error: ConductorError | None) -> None:
+            self._warming = None
+            tell(error or Warmed(len(tokens), known, self._batch.known(tokens)))
+
+        if known == len(tokens) or self.has_work:
+            ended(None)
+            return
+        self._warming = Beginning(number, tokens, ended=ended)
+        self._batch.put(self._warming)
 
     def cancel(self, number: int) -> None:
-        """Stop an answer; nothing happens if it has ended."""
-        writing = self._open.pop(number, None)
-        if writing is not None:
-            with self._torch.inference_mode():  # what was made in this mode may only be changed in it
-                self._batch.drop(writing)
+        """Stop an answer or a beginning; nothing happens if it has ended."""
+        if self._warming is not None and self._warming.number == number:
+            self._give_way()
+        super().cancel(number)
 
-    def ended(self, number: int) -> None:
-        """Its last piece or its error was told."""
-        self._open.pop(number, None)
-
-    def step(self) -> None:
-        """Compute a little for everybody."""
-        with self._torch.inference_mode():
-            self._batch.step()
+    def _give_way(self) -> None:
+        """A beginning that is being read is left where it is; what was read is remembered."""
+        warming = self._warming
+        if warming is not None:
+            with self._torch.inference_mode():
+                self._batch.drop(warming)
+            warming.end()
 
     def count_tokens(self, asked: Generation) -> int:
         """Tokens of the prompt; errors as `begin`."""
@@ -190,9 +190,6 @@ class TransformersEngine:
         if self._grammars is None:
             self._grammars = Grammars(self._torch, self._tokenizer, vocabulary=self._vocabulary, ends=self._ends)
         return self._grammars
-
-    def _decoded(self, tokens: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def _computed(self, first: int, new: list[list[int]], starts: Sequence[int], counts: Sequence[int]) -> Any:
         """A `batch.Forward`."""

@@ -76,7 +76,8 @@ def load(
     except ImportError as missing:
         raise ModelError(
             "models of Hugging Face need torch and transformers; install them with `pip install 'conductor[hf]'`, "
-            "or take a GGUF file or an endpoint"
+            "or take a GGUF file or an endpoint",
+            details={"reason": "missing_extra"},
         ) from missing
     torch.set_num_threads(threads)
     transformers.utils.logging.set_verbosity_error()
@@ -114,7 +115,8 @@ def load(
     except Exception as wrong:  # transformers raises whatever its parts raise, and all of it means the same here
         raise ModelError(
             f"{folder} cannot be loaded as a language model ({type(wrong).__name__}: {_first_line(wrong)}); "
-            "fetch it again, or choose another model"
+            "fetch it again, or choose another model",
+            details={} if isinstance(wrong, MemoryError | torch.OutOfMemoryError) else {"reason": "corrupt"},
         ) from wrong
     if precision is Precision.INT8 and not (gpus or metal):
         model = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
@@ -142,12 +144,16 @@ def _check_memory(name: str, weights: Weights, precision: Precision, available_b
 def _check_kind(name: str, config: Any) -> None:
     if _has_encoder(config) and config.model_type != _TRANSLATOR:
         raise ModelError(
-            f"{name} is an encoder-decoder model ({config.model_type}), of which only NLLB runs here; take another model"
+            f"{name} is an encoder-decoder model ({config.model_type}), of which only NLLB runs here; take another model",
+            details={"reason": "unknown_architecture"},
         )
     kinds = set(getattr(config.get_text_config(), "layer_types", None) or ())
     if kinds - _KEPT_LAYERS or getattr(config, "model_type", "") in ("mamba", "mamba2", "rwkv"):
         odd = ", ".join(sorted(kinds - _KEPT_LAYERS)) or config.model_type
-        raise ModelError(f"{name} has layers of a kind that is not batched here ({odd}); take it as a GGUF file")
+        raise ModelError(
+            f"{name} has layers of a kind that is not batched here ({odd}); take it as a GGUF file",
+            details={"reason": "unknown_architecture"},
+        )
 
 
 def _check_whole(name: str, config: Any, told: Mapping[str, Any]) -> None:
@@ -157,7 +163,8 @@ def _check_whole(name: str, config: Any, told: Mapping[str, Any]) -> None:
     if absent:
         raise ModelError(
             f"{name} has not the weights of a {config.model_type} model: {len(absent)} tensors are missing or of another "
-            f"shape, {min(absent)} for one; its config.json is another model's, or files are missing: fetch it again"
+            f"shape, {min(absent)} for one; its config.json is another model's, or files are missing: fetch it again",
+            details={"reason": "corrupt"},
         )
 
 

@@ -8,22 +8,22 @@ Not covered: M2M100 and mBART with codes of their own, the mixture of experts am
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from conductor.adapters.runners.batch import Batch
-from conductor.adapters.runners.cards import memory_on_cards
 from conductor.adapters.runners.choosing_tokens import Chooser
 from conductor.adapters.runners.slot_cache import SlotCache
 from conductor.adapters.runners.tool_calls import ToolSieve
-from conductor.adapters.runners.transformers_loading import ends_of, load
+from conductor.adapters.runners.torch_engine import TorchEngine
+from conductor.adapters.runners.transformers_loading import load
 from conductor.adapters.runners.translation_prompts import TranslationPrompts
 from conductor.adapters.runners.translation_sources import Sources, own_places
 from conductor.adapters.runners.writing import Emit, Writing
 from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Generation, Usage
-from conductor.domain.model import ModelName, Precision
-from conductor.serving.ports import RunnerFacts
+from conductor.domain.model import Precision
 
 
 class _Translating(Writing):
@@ -32,8 +32,8 @@ class _Translating(Writing):
     source: list[int]
 
 
-class TranslatingEngine:
-    """An `worker.Engine` of a folder with an NLLB model; for one thread.
+class TranslatingEngine(TorchEngine[_Translating]):
+    """A `worker.Engine` of a folder with an NLLB model; for one thread.
 
     Args:
         devices, most_rows, most_context_tokens, measure_bytes: as `TransformersEngine`; the context is that of a source,
@@ -50,18 +50,15 @@ class TranslatingEngine:
         loaded = load(
             folder, name=name, asked=precision, available_bytes=available_bytes, threads=threads, devices=devices
         )
+        super().__init__(loaded)
         import torch
         import transformers
 
-        self._torch = torch
-        self._model, self._tokenizer, self._device = loaded.model, loaded.tokenizer, loaded.device
-        self.notes = loaded.notes
         config = self._model.config
         known = int(config.max_position_embeddings)
         self._context = min(known, most_context_tokens or known)
         self._padding = int(config.pad_token_id)
         self._start = int(config.decoder_start_token_id)
-        self._ends = ends_of(self._model, self._tokenizer)
         self._prompts = TranslationPrompts(self._tokenizer, name=name)
         self._decoder = self._model.get_decoder()
         self._places = own_places(torch, self._decoder.embed_positions)
@@ -80,26 +77,10 @@ class TranslatingEngine:
             most_tokens=most_rows * self._context,
             remembers=False,
         )
-        self._open: dict[int, _Translating] = {}
-        on_cards = memory_on_cards(torch, devices)
-        self.facts = RunnerFacts(
-            backend="transformers",
-            device=loaded.devices,
-            precision=loaded.precision,
-            context_tokens=self._context,
-            memory_bytes=sum(count for _, count in on_cards) or measure_bytes(),
-            memory_on=on_cards,
-            constrains=False,
-            embeds=False,
-            fills_in=False,
-            translates=True,
-            model=ModelName(name),
+        facts = self._facts_of(
+            loaded, name=name, context_tokens=self._context, devices=devices, measure_bytes=measure_bytes
         )
-
-    @property
-    def has_work(self) -> bool:
-        """Whether `step` would do something."""
-        return not self._batch.is_idle
+        self.facts = replace(facts, translates=True)
 
     def begin(self, number: int, asked: Generation, emit: Emit) -> None:
         """Have a translation written; `emit` is called from `step`.
@@ -128,27 +109,7 @@ class TranslatingEngine:
             prompt_tokens=len(source),
         )
         writing.source = source
-        self._open[number] = writing
-        self._batch.put(writing)
-
-    def cancel(self, number: int) -> None:
-        """Stop a translation; nothing happens if it has ended."""
-        writing = self._open.pop(number, None)
-        if writing is not None:
-            with self._torch.inference_mode():
-                self._batch.drop(writing)
-            self._sources.forget(writing)
-
-    def ended(self, number: int) -> None:
-        """Its last piece or its error was told."""
-        writing = self._open.pop(number, None)
-        if writing is not None:
-            self._sources.forget(writing)
-
-    def step(self) -> None:
-        """Compute a little for everybody."""
-        with self._torch.inference_mode():
-            self._batch.step()
+        self._put(number, writing)
 
     def count_tokens(self, asked: Generation) -> int:
         """Tokens of the source."""
@@ -162,8 +123,8 @@ class TranslatingEngine:
         """
         raise InvalidInput("this model translates and does not embed; name another one", field="model")
 
-    def _decoded(self, tokens: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+    def _forget(self, writing: _Translating) -> None:
+        self._sources.forget(writing)
 
     def _computed(self, first: int, new: list[list[int]], starts: Sequence[int], counts: Sequence[int]) -> Any:
         """A `batch.Forward`."""

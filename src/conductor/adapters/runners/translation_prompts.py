@@ -35,7 +35,8 @@ class TranslationPrompts:
         if not self._languages or not hasattr(tokenizer, "backend_tokenizer"):
             raise ModelError(
                 f"{name} translates, but is not told languages by the codes of FLORES-200; take an NLLB model, "
-                "or a chat model, which is asked in words"
+                "or a chat model, which is asked in words",
+                details={"reason": "unknown_architecture"},
             )
         self._ends_with_code = bool(getattr(tokenizer, "legacy_behaviour", False))
 

@@ -11,13 +11,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any, BinaryIO, Final, Protocol
 
 from conductor.adapters.runners import frames
+from conductor.adapters.runners.beginnings import Tell
 from conductor.adapters.runners.writing import Emit
 from conductor.domain.errors import ConductorError, ModelError
-from conductor.domain.generation import Generation, Piece, Usage
-from conductor.serving.ports import RunnerFacts
+from conductor.domain.generation import Generation, Message, Piece, Usage
+from conductor.serving.ports import RunnerFacts, Warmed
 
 #: How torch and llama.cpp tell of failures, among other things.
 FAILURES: Final = (ConductorError, RuntimeError, MemoryError)
@@ -39,8 +41,12 @@ class Engine(Protocol):
         """Have an answer written; `emit` may be called from any thread. Raises what `Runner.generate` does."""
         ...
 
+    def warm(self, number: int, beginning: Sequence[Message], tell: Tell) -> None:
+        """Read what conversations begin with, behind all answers; as `WarmingRunner.warm`."""
+        ...
+
     def cancel(self, number: int) -> None:
-        """Stop an answer within one token."""
+        """Stop an answer, or a beginning, within one token."""
         ...
 
     def ended(self, number: int) -> None:
@@ -115,6 +121,9 @@ class Worker:
                         frames.asked_of(request["asked"]),
                         self._teller(engine, number, str(request.get("trace", ""))),
                     )
+                case "warm":
+                    self._open.add(number)
+                    engine.warm(number, frames.messages_of(request["messages"]), partial(self._warmed, number))
                 case "cancel":
                     self._open.discard(number)
                     engine.cancel(number)
@@ -126,6 +135,13 @@ class Worker:
         except FAILURES as failed:
             self._open.discard(number)
             self._send({"id": number, "error": frames.error_as_data(_as_ours(failed))})
+
+    def _warmed(self, number: int, became: Warmed | ConductorError) -> None:
+        self._open.discard(number)
+        if isinstance(became, ConductorError):
+            self._send({"id": number, "error": frames.error_as_data(became)})
+        else:
+            self._send({"id": number, "warmed": asdict(became)})
 
     def _teller(self, engine: Engine, number: int, trace: str) -> Emit:
         began_s = time.monotonic()

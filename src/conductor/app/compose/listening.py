@@ -26,6 +26,7 @@ def listen(parts: Parts, conductor: Conductor) -> None:
     parts.serving.relayed.listen(conductor.metrics.calls.on_group)
     if parts.serving.cache is not None:
         conductor.metrics.count_answers(parts.serving.cache.levels)
+    conductor.metrics.count_ahead(parts.serving.lifetimes.ahead.tallies)
     _offer_gauges(parts, conductor)
     parts.foundation.configuration.on_change(partial(_apply, parts.execution))
 

@@ -24,17 +24,20 @@ from conductor.adapters.lingua_detector import LinguaDetector
 from conductor.adapters.local_processes.environment import task_environment
 from conductor.adapters.memory_meter import MachineMemory, cards_of_torch
 from conductor.adapters.minds.hub_cache import HubCache
-from conductor.adapters.model_files import files_of
+from conductor.adapters.model_files import files_of, weights_of
 from conductor.adapters.model_headers.folder import read_model
+from conductor.adapters.reading_ahead import PageCache, SpareMemory
 from conductor.adapters.runners.backend import Limits as RunnerLimits
 from conductor.adapters.runners.backend import LlamaCppBackend, TransformersBackend
 from conductor.adapters.runners.process import EngineCommand
+from conductor.adapters.sensors.tree import Tree
 from conductor.adapters.watched_files import file_changes
 from conductor.app.compose.foundation import Foundation
 from conductor.app.compose.record import Record
 from conductor.app.compose.server_programs import ON_CARDS, cards_here, program_backends
 from conductor.app.minds.chosen import OFFLINE
 from conductor.app.serving.batches import Batches
+from conductor.app.serving.beginnings import beginning
 from conductor.app.serving.call_entries import CallEntries
 from conductor.app.serving.calls import CallJournal
 from conductor.app.serving.category_reading import NearestExamples
@@ -44,7 +47,7 @@ from conductor.app.serving.files import ServingFiles
 from conductor.app.serving.gateway import Gateway, Place
 from conductor.app.serving.kept_answers import KeptAnswers
 from conductor.app.serving.kept_corrections import KeptCorrections
-from conductor.app.serving.model_table import LiveModelTable, settings_page
+from conductor.app.serving.model_table import LiveModelTable, copies_in_memory, settings_page
 from conductor.app.serving.models import log_change
 from conductor.app.serving.relayed import RelayedCalls, Row
 from conductor.app.serving.serve import Serving
@@ -52,6 +55,7 @@ from conductor.app.serving.statistics import ServingStatistics
 from conductor.domain.model import Precision, ServedModel
 from conductor.serving.answer_cache import AnswerCache
 from conductor.serving.engine import ModelDesk
+from conductor.serving.lifetimes.ahead import Means
 from conductor.serving.lifetimes.keep import Lifetimes
 from conductor.serving.lifetimes.memory_budget import memory_need
 from conductor.serving.lifetimes.residence import Keeping
@@ -122,6 +126,9 @@ async def set_up_serving(
     learned = await asyncio.to_thread(KeptCorrections, DocumentFolder(foundation.folder.paths.root / "learned"))
     registry.listen(learned.on_change)
     registry.listen(log_change)
+    table.look_into_memory(
+        lambda: copies_in_memory((each.key.name, each.key.precision, each.state) for each in registry.records())
+    )
     lifetimes = Lifetimes(
         backends=_backends(foundation, client),
         meter=meter,
@@ -129,9 +136,13 @@ async def set_up_serving(
         corrections=learned.corrections,
         clock=clock,
         keeping=Keeping(idle_s=settings.idle_s),
+        means=_means(foundation),
     )
     shelf = _shelf(foundation, lifetimes, table.table.persona)
+    begins = partial(beginning, shelf)
+    lifetimes.ahead.begin_with(begins)
     entries, statistics = CallEntries(record.keeper.record), ServingStatistics()
+    statistics.ahead = lifetimes.ahead.as_json
     journal = CallJournal([entries.on_calls])
     relayed = RelayedCalls(clock=clock, statistics=statistics, journal=journal)
     relayed.listen(entries.on_group)
@@ -162,6 +173,7 @@ async def set_up_serving(
         gateway.use(places(now.rows))
         relayed.table_digest = table.digest
         lifetimes.use_table(now.rows, preload=preload)
+        lifetimes.ahead.begin_with(begins)  # the persona may be another one
 
     lifetimes.use_table(table.table.rows, preload=preload)
     table.on_change(apply)
@@ -248,6 +260,18 @@ def _backends(foundation: Foundation, client: EndpointClient) -> tuple[Backend, 
             bitsandbytes=sys.platform != "darwin"
             and all(importlib.util.find_spec(each) for each in ("bitsandbytes", "accelerate")),
         ),
+    )
+
+
+def _means(foundation: Foundation) -> Means:
+    wanted = foundation.settings.serving.fetch_ahead
+    if wanted == "nothing":
+        return Means()
+    spare = SpareMemory(Tree(Path("/")))
+    return Means(
+        files=PageCache(partial(weights_of, hub=_hub(foundation)), spare.free_bytes),
+        beginnings=True,
+        leisure=spare if wanted == "models" else None,
     )
 
 

@@ -24,7 +24,7 @@ from conductor.adapters.sensors.filesystems import free_bytes
 from conductor.app.doctor.check import Check, Verdict
 from conductor.app.doctor.models import check_packages
 from conductor.app.installation import Installation
-from conductor.app.serving.programs import INSTALLS, REMEDIES, installed_programs
+from conductor.app.serving.programs import REMEDIES, install_line, installed_programs
 from conductor.app.verification import verify_ledger
 from conductor.domain.errors import ConductorError, StorageError
 from conductor.domain.server_program import ServerProgram
@@ -234,7 +234,7 @@ def _programs(environ: Mapping[str, str]) -> Iterator[Check]:
     for program in ServerProgram:
         found = installed.get(program)
         yield _check(program.value, found is not None, found=str(found or "not on the PATH"), wanted="to serve models by it",
-                     otherwise=Verdict.NOTE, remedy=REMEDIES[program], command=INSTALLS[program])  # fmt: skip
+                     otherwise=Verdict.NOTE, remedy=REMEDIES[program], command=install_line(program, environ))  # fmt: skip
 
 
 def _clock(now_unix_s: float) -> Check:

@@ -5,11 +5,12 @@ Nothing is imported, loaded or fetched to find out, and no address is called. Ho
 """
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from conductor.adapters.installed import graphics_cards as graphics_cards
 from conductor.adapters.installed import version_of
 from conductor.adapters.minds.hub_cache import HubCache
 from conductor.adapters.model_headers.folder import read_model
@@ -20,7 +21,7 @@ from conductor.adapters.sensors.tree import Tree
 from conductor.app.doctor.check import Check, Verdict
 from conductor.app.installation import Installation
 from conductor.app.serving.model_table import known_categories, look, settings_page
-from conductor.app.serving.programs import INSTALLS, REMEDIES, installed_programs, unasked_programs, with_program
+from conductor.app.serving.programs import REMEDIES, install_line, installed_programs, unasked_programs, with_program
 from conductor.domain.errors import ConductorError, ModelError, NotFound
 from conductor.domain.model import Category, ModelName, Precision
 from conductor.domain.server_program import split_program
@@ -34,6 +35,7 @@ from conductor.serving.requirements import (
     optional_needs,
     place_of,
     satisfies,
+    unneeded,
 )
 from conductor.serving.settings_md.cells import Unreadable
 from conductor.serving.settings_md.names import check_name
@@ -85,14 +87,19 @@ def check_models(
     home: Path,
     free_memory_bytes: int,
     version: VersionOf = version_of,
+    cards: int = 0,
 ) -> list[Check]:
-    """What the models need, one line a thing; what several need stands under each."""
+    """What the models need, one line a thing; what several need stands under each.
+
+    Args:
+        cards: graphics cards of this machine.
+    """
     checks: list[Check] = []
     unasked = unasked_programs(environ, own_llama_cpp=version("xllamacpp") is not None)
     for asked in (replace(model, name=with_program(model.name, unasked)) for model in models):
         checks += _program(asked, environ)
         for need in needs_of(asked.name, asked.category, asked.precision):
-            checks += check_packages(asked.name, need, version)
+            checks += check_packages(asked.name, need, version, without=unneeded(asked.precision, cards))
         checks.append(_files(asked, environ=environ, home=home, free_memory_bytes=free_memory_bytes))
     return list(dict.fromkeys(checks))
 
@@ -132,10 +139,16 @@ def _requirements(extras: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(package.requirement for extra in extras for package in EXTRAS[extra]))
 
 
-def check_packages(about: str, need: ExtraNeed, version: VersionOf = version_of) -> Iterator[Check]:
-    """Whether the parts of an extra are there in the right versions."""
+def check_packages(
+    about: str, need: ExtraNeed, version: VersionOf = version_of, *, without: Collection[str] = ()
+) -> Iterator[Check]:
+    """Whether the parts of an extra are there in the right versions; those `without` which it works may be absent."""
     for package in need.packages:
         found = version(package.name)
+        if found is None and package.name in without:
+            yield Check(about=about, need=package.name, found="", wanted=package.versions, verdict=Verdict.NOTE,
+                        remedy="not needed for one device")  # fmt: skip
+            continue
         good = found is not None and satisfies(found, package.versions)
         yield Check(
             about=about,
@@ -169,7 +182,7 @@ def _program(asked: Asked, environ: Mapping[str, str]) -> Iterator[Check]:
         wanted="on the PATH",
         verdict=Verdict.MISSING if found is None else Verdict.OK,
         remedy=REMEDIES[program] if found is None else "",
-        command=INSTALLS[program] if found is None else "",
+        command=install_line(program, environ) if found is None else "",
     )
 
 

@@ -12,7 +12,7 @@ import orjson
 
 from conductor.adapters.document_folder import DocumentFolder
 from conductor.app.serving.batch import Batch
-from conductor.domain.errors import InvalidInput
+from conductor.domain.errors import InvalidInput, StorageError
 
 _MOST_ERRORS_TOLD: Final = 50
 
@@ -61,11 +61,18 @@ class BatchLines:
         return _Locked(line for line in lines if line.custom_id not in without)
 
     def answered(self, batch: Batch) -> frozenset[str]:
-        """Ids of the lines that an earlier run answered; counts them."""
+        """Ids of the lines that an earlier run answered; counts them.
+
+        Raises:
+            StorageError: what it wrote cannot be read any more.
+        """
         found = []
         for file_id in (batch.output_file_id, batch.error_file_id):
             self._folder.drop_torn_line(file_id)
-            found.append([str(orjson.loads(raw)["custom_id"]) for raw in self._folder.lines(file_id)])
+            try:
+                found.append([str(orjson.loads(raw)["custom_id"]) for raw in self._folder.lines(file_id)])
+            except (ValueError, KeyError, TypeError) as damaged:
+                raise StorageError(f"{file_id}, with the answers so far, is damaged; send the batch again") from damaged
         batch.completed, batch.failed = len(found[0]), len(found[1])
         return frozenset(found[0] + found[1])
 

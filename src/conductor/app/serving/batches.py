@@ -27,6 +27,7 @@ from conductor.domain.errors import Conflict, InvalidInput, NotFound, Overloaded
 ENDPOINTS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 _MOST_TRIES: Final = 5
 _AGAIN: Final = frozenset({429, 503})
+_OUR_FAULT: Final = "the server met an error of its own; its log has the details"
 
 #: Answers one request: the path and the body in, the status and the answer out.
 Perform = Callable[[str, dict[str, Any]], Awaitable[tuple[int, dict[str, Any]]]]
@@ -56,6 +57,7 @@ class Batches:
         self._perform: Perform | None = None
         self._wake = asyncio.Event()
         self._working: tuple[str, asyncio.Task[None]] | None = None
+        self._keeping = asyncio.Lock()
 
     async def recover(self) -> None:
         """Find the batches of earlier runs; those that were not finished go on."""
@@ -129,10 +131,12 @@ class Batches:
             raise Conflict(f"{batch_id} is {batch.status} already", field="batch_id")
         if batch.status != "cancelling":
             batch.status, batch.cancelling_at = "cancelling", int(self._clock.now_unix_s())
-            await self._keep(batch)
             if self._working is not None and self._working[0] == batch_id:
-                self._working[1].cancel()
+                self._working[
+                    1
+                ].cancel()  # before anything is awaited: its work must not give it another status meanwhile
             self._wake.set()
+            await self._keep(batch)
         return batch
 
     async def run(self) -> None:
@@ -147,7 +151,7 @@ class Batches:
         return next((batch for batch in self._batches.values() if not batch.is_ended), None)
 
     async def _attend(self, batch: Batch, perform: Perform) -> None:
-        """One batch to its end. What fails here is the batch's, not the server's."""
+        """Work on one batch until it has ended or is cancelled. What fails here is the batch's, not the server's."""
         with traced(None), structlog.contextvars.bound_contextvars(batch=batch.batch_id):
             working = asyncio.create_task(self._work(batch, perform), name=batch.batch_id)
         self._working = batch.batch_id, working
@@ -157,20 +161,23 @@ class Batches:
             self._working = None
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
-        failure = None if working.cancelled() else working.exception()
-        if isinstance(failure, StorageError | OSError | ExceptionGroup):
-            log.error("batch_failed", batch=batch.batch_id, reason=str(failure))
-            batch.errors = [told("storage", str(failure)[:500])]
+        if not working.cancelled() and (failure := working.exception()) is not None:
+            await self._fail(batch, _cause(failure))
+
+    async def _fail(self, batch: Batch, cause: BaseException) -> None:
+        log.error("batch_failed", batch=batch.batch_id, exc_info=cause)
+        is_storage = isinstance(cause, StorageError | OSError)
+        batch.errors = [told("storage", str(cause)[:500]) if is_storage else told("internal", _OUR_FAULT)]
+        try:
             await self._end(batch, "failed")
-        elif failure is not None:
-            raise failure
-        elif batch.status == "cancelling":
-            await asyncio.to_thread(self._lines.answered, batch)
-            await self._publish(batch)
-            await self._end(batch, "cancelled")
+        except StorageError as failure:  # it has ended all the same, and is tried again at the next start
+            log.error("batch_not_kept", batch=batch.batch_id, reason=failure.message)  # noqa: TRY400  # all that is known
 
     async def _work(self, batch: Batch, perform: Perform) -> None:
         if batch.status == "cancelling":
+            await asyncio.to_thread(self._lines.answered, batch)
+            await self._publish(batch)
+            await self._end(batch, "cancelled")
             return
         if batch.status == "validating":
             batch.errors = await asyncio.to_thread(self._lines.faults, batch)
@@ -244,7 +251,8 @@ class Batches:
         log.info("batch_ended", batch=batch.batch_id, status=status, completed=batch.completed, failed=batch.failed)
 
     async def _keep(self, batch: Batch) -> None:
-        await asyncio.to_thread(self._folder.write, batch.batch_id, asdict(batch))
+        async with self._keeping:  # the later state must not be overtaken by the earlier one
+            await asyncio.to_thread(self._folder.write, batch.batch_id, asdict(batch))
 
     async def _make_room(self) -> None:
         unfinished = sum(not batch.is_ended for batch in self._batches.values())
@@ -256,3 +264,10 @@ class Batches:
                 raise Conflict(f"{len(self._batches)} batches are kept already")
             del self._batches[oldest.batch_id]
             await asyncio.to_thread(self._folder.remove, oldest.batch_id)
+
+
+def _cause(failure: BaseException) -> BaseException:
+    """The first thing that went wrong, of several side by side."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure

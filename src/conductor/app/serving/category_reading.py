@@ -1,8 +1,8 @@
 """Read from a request in plain words what it wants of a language model, for `model: auto`.
 
-The request is compared with a few examples of each category by the sentence encoder: the two nearest examples of a category
-speak for it. Nothing is trained, so a category without examples here (an engine of somebody else) is never read, only
-asked for by name.
+What it orders outright (`serving.asked_outright`) counts. Any other is compared with a few examples of each category by
+the sentence encoder: the two nearest examples of a category speak for it. Nothing is trained, so a category without examples
+here (an engine of somebody else) is never read, only asked for by name.
 """
 
 import asyncio
@@ -14,12 +14,15 @@ import numpy as np
 
 from conductor.decisions.ports import FloatArray, TextEncoder
 from conductor.domain.model import Category
+from conductor.serving.asked_outright import asked_outright
 
 #: What is read of a request: its beginning says what is wanted.
 _READ_CHARACTERS: Final = 1_000
 #: Of the softmax over similarities; chosen so that the examples themselves, each left out, are right and as sure as right.
 _TEMPERATURE: Final = 0.035
 _NEAREST: Final = 2
+#: How sure an order is; what remains is for orders that mean something else.
+_OUTRIGHT: Final = 0.95
 
 EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "conversational_chat": (
@@ -142,7 +145,10 @@ class NearestExamples:
         self._encoder = encoder
 
     async def categories(self, text: str) -> Mapping[Category, float]:
-        """Probabilities of the categories that have examples, summing to 1."""
+        """Probabilities of the categories that have examples, summing to 1; of an order, of the one that it names."""
+        ordered = asked_outright(text)
+        if ordered is not None:
+            return {ordered: _OUTRIGHT}
         return await asyncio.to_thread(self._read, text[:_READ_CHARACTERS])
 
     def _read(self, text: str) -> Mapping[Category, float]:

@@ -50,14 +50,17 @@ class Deciding:
         Raises:
             NotFound: nobody does.
         """
+        digest = (
+            self._served.digest
+        )  # of these rows: reading the request takes a while, in which others may come into force
         if wanted not in AUTO:
             row = self._row_among(wanted, among)
             why = f"{row.title} for {in_words(row.category)}: it was asked for."
-            return self._decision(wanted, row, why, None)
+            return self._decision(wanted, row, why, None, digest)
         rows = [row for row in self._served.rows if among is None or row.category in among]
         choice = await choose(text, candidates(rows, self._registry), self._reader)
         row = next(row for row in rows if row.category == choice.category)
-        return self._decision(wanted, row, choice.why, choice.probability)
+        return self._decision(wanted, row, choice.why, choice.probability, digest)
 
     def instead(
         self, decision: CallDecision, refusal: InvalidInput, among: Mapping[Category, object]
@@ -70,7 +73,7 @@ class Deciding:
             return None
         missed = in_words(decision.category)
         why = f"{general.title} for {in_words(general.category)}: {missed} would need more ({refusal.message})."
-        return self._decision(decision.asked_for, general, why, decision.probability)
+        return self._decision(decision.asked_for, general, why, decision.probability, self._served.digest)
 
     def _row_among(self, wanted: str, among: Mapping[Category, object] | None) -> ServedModel:
         row = self._served.row(wanted)
@@ -80,7 +83,9 @@ class Deciding:
             )
         return row
 
-    def _decision(self, wanted: str, row: ServedModel, why: str, probability: float | None) -> CallDecision:
+    def _decision(
+        self, wanted: str, row: ServedModel, why: str, probability: float | None, table_digest: str
+    ) -> CallDecision:
         return CallDecision(
             call_id=self._new_id(),
             asked_for=wanted,
@@ -89,7 +94,7 @@ class Deciding:
             title=row.title,
             why=why,
             probability=probability,
-            table_digest=self._served.digest,
+            table_digest=table_digest,
             decided_at_unix_s=self._clock.now_unix_s(),
         )
 

@@ -5,77 +5,30 @@ request as the model got it: messages with the persona in force, sampling, form,
 model's files on this machine and our own version. Texts for embeddings are kept one by one. Only whole answers are kept: not
 those that failed, nor those that somebody left before their end.
 
-Not covered: requests that the gateway passes on unread; they reach whoever serves the model each time.
+Not covered: requests that the gateway passes on unread, which reach whoever serves the model each time; what a caller may
+say of it (`cache_use`); for how long answers are kept and which give way (`serving.answer_cache`).
 """
 
 import asyncio
-import json
-from array import array
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
-from typing import Any, Final
+from typing import Any
 
 from conductor.app.serving.accounts import Account
+from conductor.app.serving.cache_use import CacheUse
+from conductor.app.serving.kept_bodies import body_of_parts, body_of_vector, parts_of_body, vector_of_body
 from conductor.domain.clock import Clock
-from conductor.domain.generation import Finish, Generation, Piece, TokenScore, ToolCall, Usage
+from conductor.domain.generation import Generation, Piece, Usage
 from conductor.domain.json import JsonObject
 from conductor.domain.model import ModelName, ServedModel
 from conductor.serving.answer_cache import AnswerCache, Turn, key_of
 from conductor.serving.engine import Answer, EngineOptions
 from conductor.serving.ports import KeptAnswer
 
-_HIT: Final = "hit"
-_MISS: Final = "miss"
-_BYPASS: Final = "bypass"
-
 #: Tells a model's files; None where they cannot be told, and nothing is kept then. Blocking.
 FilesOf = Callable[[ModelName], Sequence[Sequence[str | int]] | None]
-
-
-@dataclass(slots=True)
-class CacheUse:
-    """What a caller wants of the cache, and what became of it.
-
-    Args:
-        looks: False asks the model at any rate.
-        keeps: whether the answer may be kept for others.
-    """
-
-    looks: bool = True
-    keeps: bool = True
-    _outcomes: set[str] = field(default_factory=set)
-    _age_s: float = 0.0
-
-    @classmethod
-    def of(cls, cache_control: str) -> "CacheUse":
-        """As the header `Cache-Control` says it (RFC 9111): `no-cache` asks anew, `no-store` keeps nothing either."""
-        said = {word.strip().lower() for word in cache_control.split(",")}
-        return cls(looks=not said & {"no-cache", "no-store"}, keeps="no-store" not in said)
-
-    def found(self, age_s: float) -> None:
-        """Something was known, since so long."""
-        self._outcomes.add(_HIT)
-        self._age_s = max(self._age_s, age_s)
-
-    def missed(self) -> None:
-        """Something was looked for and not known."""
-        self._outcomes.add(_MISS)
-
-    def passed(self) -> None:
-        """A model was asked without looking."""
-        self._outcomes.add(_BYPASS)
-
-    @property
-    def outcome(self) -> str:
-        """`hit` where everything was known, `miss` where something was not, `bypass` where a model was asked at any rate."""
-        return next((one for one in (_MISS, _BYPASS, _HIT) if one in self._outcomes), _BYPASS)
-
-    def headers(self) -> dict[str, str]:
-        """What the answer says of it; `Age` in whole seconds, of the oldest part."""
-        age = {"Age": str(int(self._age_s))} if self.outcome == _HIT else {}
-        return {"X-Conductor-Cache": self.outcome, **age}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,16 +111,14 @@ class KeptAnswers:
     def _keep(self, slot: Slot, parts: Sequence[Piece | Answer]) -> None:
         assert self._cache is not None, "there is no slot without a cache"
         try:
-            body = json.dumps([_written(part) for part in parts], separators=(",", ":")).encode("ascii")
+            body = body_of_parts(parts)
         except (TypeError, ValueError):  # facts are an engine's, which is anybody's code; it costs only the next caller
             return
         self._cache.keep(slot.key, slot.model, body, slot.turn)
 
     async def _known(self, slot: Slot | None, use: CacheUse) -> list[Piece | Answer] | None:
         found = await self._found(slot, use)
-        if found is None:
-            return None
-        return [_part(each) for each in json.loads(found.body)]
+        return None if found is None else parts_of_body(found.body)
 
     # Embeddings.
 
@@ -189,7 +140,7 @@ class KeptAnswers:
             return await make(texts)
         turn, model = turn_and_model
         slots = [Slot(key_of({**model, "embed": text}), row.name, turn) for text in texts]
-        known = [_vector(found) if (found := await self._found(slot, use)) else None for slot in slots]
+        known = [vector_of_body(found.body) if (found := await self._found(slot, use)) else None for slot in slots]
         missing = [place for place, one in enumerate(known) if one is None]
         account.is_cached = not missing
         made = Usage(prompt_tokens=0, completion_tokens=0)
@@ -204,7 +155,7 @@ class KeptAnswers:
             for place, vector, tokens in zip(missing, vectors, shares, strict=True):
                 known[place] = (vector, 0)
                 if use.keeps:
-                    self._cache.keep(slots[place].key, row.name, _vector_bytes(vector, tokens), turn)
+                    self._cache.keep(slots[place].key, row.name, body_of_vector(vector, tokens), turn)
         whole = [one for one in known if one is not None]
         cached_tokens = sum(tokens for _, tokens in whole)
         usage = replace(
@@ -245,60 +196,6 @@ class KeptAnswers:
         else:
             use.found(max(0.0, self._clock.now_unix_s() - found.kept_at_unix_s))
         return found
-
-
-def _written(part: Piece | Answer) -> Mapping[str, Any]:
-    if isinstance(part, Piece):
-        return {name: value for name, value in asdict(part).items() if value not in ("", (), None)}
-    return {
-        "answer": {
-            "text": part.text,
-            "facts": part.facts,
-            "notes": part.notes,
-            "finish": part.finish,
-            "usage": asdict(part.usage),
-        }
-    }
-
-
-def _part(document: dict[str, Any]) -> Piece | Answer:
-    """As it was kept; everything that was read for it was known from before."""
-    answer = document.get("answer")
-    if answer is None:
-        return Piece(
-            text=document.get("text", ""),
-            tool_calls=tuple(ToolCall(**call) for call in document.get("tool_calls", ())),
-            scores=tuple(
-                TokenScore(one["token"], one["logprob"], tuple((token, value) for token, value in one["top"]))
-                for one in document.get("scores", ())
-            ),
-            finish=None if (finish := document.get("finish")) is None else Finish(finish),
-            usage=None if (usage := document.get("usage")) is None else _usage(usage),
-        )
-    return Answer(
-        text=answer["text"],
-        facts=answer["facts"],
-        notes=tuple(answer["notes"]),
-        finish=Finish(answer["finish"]),
-        usage=_usage(answer["usage"]),
-    )
-
-
-def _usage(document: Mapping[str, int]) -> Usage:
-    return Usage(**{**document, "cached_tokens": document["prompt_tokens"]})
-
-
-def _vector_bytes(vector: Sequence[float], tokens: int) -> bytes:
-    """Tokens, and the numbers: in 32 bits where that loses nothing, as with most models."""
-    short = array("f", vector)
-    numbers = short if list(short) == list(vector) else array("d", vector)
-    return json.dumps([tokens, numbers.typecode]).encode("ascii") + b"\n" + numbers.tobytes()
-
-
-def _vector(found: KeptAnswer) -> tuple[list[float], int]:
-    head, _, numbers = found.body.partition(b"\n")
-    tokens, typecode = json.loads(head)
-    return list(array(typecode, numbers)), tokens
 
 
 def _shares(tokens: int, lengths: Sequence[int]) -> list[int]:

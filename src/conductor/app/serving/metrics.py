@@ -19,6 +19,7 @@ from prometheus_client.utils import floatToGoString
 
 from conductor.app.serving.call_groups import CallGroup
 from conductor.app.serving.calls import CallRecord, Ending
+from conductor.serving.lifetimes.ahead import Kind, Tally
 from conductor.serving.ports import LevelCounts
 
 #: Category and model together; a histogram of one pair is about fifteen time series.
@@ -103,6 +104,25 @@ class AnswerCacheMetrics(Collector):
         for level, counts in self._levels().items():
             for result, count in (("hit", counts.hits), ("miss", counts.misses), ("eviction", counts.evictions)):
                 family.add_metric([level, result], count)
+        yield family
+
+
+class AheadMetrics(Collector):
+    """Counts of what was made ready before it was asked for, read when somebody looks."""
+
+    def __init__(self, tallies: Mapping[Kind, Tally]) -> None:
+        self._tallies = tallies
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """All families."""
+        family = CounterMetricFamily(
+            "conductor_fetched_ahead",
+            "What was made ready before it was asked for, and of that what was used and what was given up, by kind",
+            labels=["kind", "result"],
+        )
+        for kind, tally in self._tallies.items():
+            for result, count in (("fetched", tally.fetched), ("used", tally.used), ("wasted", tally.wasted)):
+                family.add_metric([kind.value, result], count)
         yield family
 
 

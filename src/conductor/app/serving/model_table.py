@@ -7,7 +7,7 @@ Reading and comparing pages is `serving.settings_md`; loading and unloading is f
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -19,9 +19,10 @@ from conductor.adapters.settings_page import KeptPage, SettingsPage
 from conductor.app.installation import Installation
 from conductor.domain.clock import Clock
 from conductor.domain.errors import ConductorError, NotFound, SettingsError, StorageError
-from conductor.domain.model import ServedModel
+from conductor.domain.model import ModelName, ModelState, Precision, ServedModel
 from conductor.serving.settings_md.cells import write_size as write_size
 from conductor.serving.settings_md.compare import Changes, compare
+from conductor.serving.settings_md.compare import Copy as Copy
 from conductor.serving.settings_md.example import EXAMPLE as EXAMPLE
 from conductor.serving.settings_md.names import has_precision as has_precision
 from conductor.serving.settings_md.parse import LARGEST_BYTES, Reading, decode, read
@@ -76,6 +77,7 @@ class LiveModelTable:
         self._clock = clock
         self._file_changes = file_changes
         self._appliers: list[Apply] = []
+        self._in_memory: Callable[[], Collection[Copy]] = tuple
         self._one_at_a_time = asyncio.Lock()
 
     @classmethod
@@ -111,6 +113,10 @@ class LiveModelTable:
         """Call `apply` with the new table and what changed, whenever another one comes into force."""
         self._appliers.append(apply)
 
+    def look_into_memory(self, in_memory: Callable[[], Collection[Copy]]) -> None:
+        """Ask `in_memory` what is loaded, to tell what a change really unloads; until then nothing is."""
+        self._in_memory = in_memory
+
     async def reload(self) -> Changes:
         """Take over the file as it is now, if it can be used; what changed by it."""
         async with self._one_at_a_time:
@@ -125,12 +131,13 @@ class LiveModelTable:
                 return compare(before.table, before.table)
             self._standing = found
             changes = compare(before.table, found.table)
+            lines = changes.lines(self._in_memory()) if changes else []
             if changes:  # before anything is awaited: nobody may see a table that does not count yet
                 for apply in self._appliers:
                     apply(found.table, changes)
             await self._keep(found)
         if changes or before.problem is not None:
-            self._tell(found, changes)
+            self._tell(found, lines)
         return changes
 
     async def roll_back(self, number: int | None = None) -> RolledBack:
@@ -154,14 +161,12 @@ class LiveModelTable:
         except StorageError as failure:  # what was saved counts all the same, it only cannot be gone back to
             log.warning("settings_md_not_kept", reason=failure.message)
 
-    def _tell(self, standing: Standing, changes: Changes | None = None) -> None:
+    def _tell(self, standing: Standing, changes: Sequence[str] = ()) -> None:
         path = str(self._page.path)
         if standing.problem is not None:
             log.error("settings_md_not_taken", file=path, reason=standing.problem.message, in_force=standing.digest)
         elif standing.exists:
-            log.info(
-                "settings_md_in_force", file=path, digest=standing.digest, changes=changes.lines() if changes else []
-            )
+            log.info("settings_md_in_force", file=path, digest=standing.digest, changes=[*changes])
         for warning in standing.warnings:
             log.warning("settings_md_remark", file=path, remark=warning.sentence)
 
@@ -180,6 +185,12 @@ def known_categories() -> frozenset[str]:
 def precision_text(row: ServedModel) -> str:
     """The precision for people; `–` where the table's does not count."""
     return row.precision.value if has_precision(row.name) else "–"
+
+
+def copies_in_memory(models: Iterable[tuple[str, str, str]]) -> frozenset[Copy]:
+    """The copies that are loaded, or being loaded, among models of which name, precision and state are known."""
+    here = (ModelState.LOADED, ModelState.LOADING)
+    return frozenset(Copy.named(ModelName(name), Precision(kept)) for name, kept, state in models if state in here)
 
 
 def look(page: SettingsPage, known: Collection[str]) -> Standing:

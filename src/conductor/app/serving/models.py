@@ -1,6 +1,6 @@
 """The rows of the model table with what has become of each: whom a name means, and what is known of its model.
 
-Not covered: changing anything; loading is `serving.lifetimes.keep`' and the table is `app.serving.model_table`'s.
+Not covered: changing anything; loading is `serving.lifetimes.keep`'s, and the table is `app.serving.model_table`'s.
 """
 
 from collections.abc import Sequence

@@ -72,6 +72,16 @@ def engine_options(kind: type[EngineOptions], given: JsonObject, *, sampling: Sa
     return dataclasses.replace(options, **changes)
 
 
+def as_sent(refusal: InvalidInput, kind: type[EngineOptions]) -> InvalidInput:
+    """An engine's refusal, by the caller's name of the option at fault: what engines call `target` is `options.target`."""
+    path = refusal.field or ""
+    name = re.split(r"[.\[/]", path, maxsplit=1)[0]
+    if name not in option_names(kind):
+        return refusal
+    said = re.sub(rf"^{name}\b", f"options.{name}", refusal.message)
+    return InvalidInput(said, field=f"options.{path}", details=refusal.details)
+
+
 def completed(usual: Sampling, said: Mapping[str, Any]) -> Sampling:
     """The usual way of sampling with what the caller said in its place."""
     return dataclasses.replace(usual, **said) if said else usual

@@ -5,14 +5,14 @@ has a card of NVIDIA or AMD. Looked at once, when the product starts; a name tha
 """
 
 import importlib.util
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from conductor.adapters.local_processes.environment import task_environment
-from conductor.adapters.servers.backend import INSTALLS as INSTALLS
+from conductor.adapters.servers.backend import INSTALLS, find_program
 from conductor.adapters.servers.backend import REMEDIES as REMEDIES
-from conductor.adapters.servers.backend import find_program
 from conductor.domain.model import ModelName
 from conductor.domain.server_program import ServerProgram, fitting_program, split_program
 
@@ -24,6 +24,12 @@ def installed_programs(environ: Mapping[str, str]) -> dict[ServerProgram, Path]:
     environment = task_environment(environ, {})
     found = {program: find_program(program, environment) for program in ServerProgram}
     return {program: path for program, path in found.items() if path is not None}
+
+
+def install_line(program: ServerProgram, environ: Mapping[str, str]) -> str:
+    """What to type to install a program; empty where the installer that would do it is not on this machine. Blocking."""
+    installer = INSTALLS[program].partition(" ")[0]
+    return INSTALLS[program] if shutil.which(installer, path=environ.get("PATH", "")) else ""
 
 
 def unasked_programs(

@@ -1,8 +1,8 @@
-"""Have a language model answer: choose who does, follow the answer as it is written, and account for it afterwards.
+"""What faces ask of language models: answers, vectors, what there is, and to load or forget it.
 
-There are two ways to ask. `work` gives a request to an engine, which does more than a prompt; `converse` gives a
-conversation or a text to a category's model as it is, which is what clients of the OpenAI API mean. Both decide first
-(category, model, why, digest of the table) and tell decision and outcome to the `CallJournal` when the call has ended.
+There are two ways to ask for an answer. `work` gives a request to an engine, which does more than a prompt (`engine_calls`);
+`converse` gives a conversation or a text to a category's model as it is (`conversations`). Both decide first (category,
+model, why, digest of the table) and tell decision and outcome to the `CallJournal` when the call has ended.
 
 An answer that is certain to come out the same again is given without a model where it is kept (`KeptAnswers`); it is a call
 like any other.
@@ -12,35 +12,32 @@ Closing a call's parts ends its generation within one token, whoever does it and
 Not covered: who may call, and how much (the gate); models that are asked through the gateway without being parsed.
 """
 
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from conductor.app.serving.accounts import Account, Accounts
-from conductor.app.serving.answers import check_ability, explained, one_answer, side_by_side
+from conductor.app.serving.accounts import Accounts
+from conductor.app.serving.cache_use import CacheUse
 from conductor.app.serving.calls import CallDecision, CallJournal
+from conductor.app.serving.conversations import Conversations, last_words
 from conductor.app.serving.decisions import AUTO, Deciding
-from conductor.app.serving.kept_answers import CacheUse, KeptAnswers, Slot
+from conductor.app.serving.embedding import EMBEDDINGS, Embedding
+from conductor.app.serving.engine_calls import EngineCalls, EngineRequest
+from conductor.app.serving.kept_answers import KeptAnswers
+from conductor.app.serving.lending import Lending
 from conductor.app.serving.models import ServedModels, TableInForce
-from conductor.app.serving.open_call import Call, nothing
-from conductor.app.serving.options import completed, engine_options, option_names, options_form
+from conductor.app.serving.open_call import Call
+from conductor.app.serving.options import option_names, options_form
 from conductor.app.serving.statistics import ServingStatistics
 from conductor.domain.clock import Clock
-from conductor.domain.errors import InvalidInput, ModelError, NotFound
-from conductor.domain.generation import Generation, Message, Piece, Role, Sampling, Usage
+from conductor.domain.errors import InvalidInput, NotFound
+from conductor.domain.generation import Generation, Piece, Usage
 from conductor.domain.json import JsonObject
 from conductor.domain.model import Category, ModelState, ServedModel
-from conductor.serving.engine import Answer, Engine, EngineOptions, ModelDesk
-from conductor.serving.ports import CategoryReader, Runner
+from conductor.serving.engine import Answer, Engine, ModelDesk
+from conductor.serving.ports import CategoryReader
 from conductor.serving.registry import ModelRecord, Registry
 
-CHAT: Final = Category("conversational_chat")
-_EMBEDDINGS: Final = Category("embeddings")
 MOST_ANSWERS: Final = 16
-_USUAL: Final = Sampling(temperature=1.0)
 
 
 class Serving:
@@ -74,16 +71,27 @@ class Serving:
         loads_models: bool = True,
         kept: KeptAnswers | None = None,
     ) -> None:
-        self._desk = desk
         self._engines = engines
-        self._loads_models = loads_models
+        self._lending = Lending(desk, loads_models=loads_models)
         self._kept = kept or KeptAnswers(None, clock=clock, files_of=lambda _model: None, made_by="")
         self._served = ServedModels(table, registry)
         self._deciding = Deciding(self._served, registry=registry, reader=reader, clock=clock, new_id=new_id)
         self._journal = journal or CallJournal()
         self._clock = clock
         self._statistics = statistics or ServingStatistics()
-        self._accounts = Accounts(clock=clock, statistics=self._statistics, journal=self._journal)
+        accounts = Accounts(clock=clock, statistics=self._statistics, journal=self._journal)
+        self._engine_calls = EngineCalls(
+            engines,
+            lending=self._lending,
+            served=self._served,
+            deciding=self._deciding,
+            accounts=accounts,
+            kept=self._kept,
+        )
+        self._conversations = Conversations(
+            engines, lending=self._lending, served=self._served, accounts=accounts, kept=self._kept
+        )
+        self._embedding = Embedding(lending=self._lending, served=self._served, accounts=accounts, kept=self._kept)
         #: When this began; the protocol wants to know when a model was made, and nobody can tell that.
         self.since_unix_s = clock.now_unix_s()
 
@@ -159,10 +167,10 @@ class Serving:
             NotFound: nothing serves what is wanted. Reading the parts raises what `Engine.generate` does.
         """
         decision = await self._decide(wanted, prompt, among=self._engines)
-        call: Call[Piece | Answer]
-        call = Call(decision, nothing())
-        call.parts = self._work(call, prompt, options or {}, said or {}, owner, cache or CacheUse())
-        return call
+        request = EngineRequest(
+            prompt=prompt, options=options or {}, said=said or {}, owner=owner, cache=cache or CacheUse()
+        )
+        return self._engine_calls.of(decision, request)
 
     async def converse(
         self,
@@ -187,9 +195,9 @@ class Serving:
         """
         if not 1 <= answers <= MOST_ANSWERS:
             raise InvalidInput(f"{answers} answers were asked for; 1 to {MOST_ANSWERS} are made", field="n")
-        decision = await self._decide(wanted, _last_words(asked))
-        asked = self._in_full(decision.category, asked, said or {})
-        return Call(decision, self._converse(decision, asked, answers, cache or CacheUse()))
+        decision = await self._decide(wanted, last_words(asked))
+        asked = self._conversations.in_full(decision.category, asked, said or {})
+        return Call(decision, self._conversations.parts(decision, asked, answers, cache or CacheUse()))
 
     async def embed(
         self, wanted: str, texts: Sequence[str], *, cache: CacheUse | None = None
@@ -200,41 +208,29 @@ class Serving:
             NotFound, InvalidInput, ModelError, Overloaded, Exhausted: as `ModelDesk.lease` and `Runner.embed`.
         """
         try:
-            decision = await self._decide(_EMBEDDINGS if wanted in AUTO else wanted, "")
+            decision = await self._decide(EMBEDDINGS if wanted in AUTO else wanted, "")
         except NotFound:
             if wanted not in AUTO:
                 raise
             raise NotFound(
                 "no model is for embeddings; give SETTINGS.md a row Embeddings, or name a model", field="model"
             ) from None
-
-        async def make(unknown: Sequence[str]) -> tuple[list[list[float]], Usage]:
-            async with self._lease(decision.category) as runner:
-                if not runner.facts.embeds:
-                    raise InvalidInput(
-                        f"{decision.title} makes no embeddings; name a model of SETTINGS.md that does", field="model"
-                    )
-                return await runner.embed(unknown)
-
-        with self._accounts.of(decision) as account:
-            self._check_loads()
-            row = self._served.row_of(decision.category, decision.model)
-            vectors, usage = await self._kept.vectors(row, texts, cache or CacheUse(), account, make)
-            account.hear(Piece(usage=usage))
+        vectors, usage = await self._embedding.of(decision, texts, cache or CacheUse())
         return decision, vectors, usage
+
+    # Loading and forgetting.
 
     async def load(self, wanted: str) -> ServedModel:
         """Load a model ahead of its use; errors as `row` and `ModelDesk.load`."""
         row = self.row(wanted)
-        self._check_loads()
-        await self._desk.load(row.category)
+        await self._lending.load(row.category)
         return row
 
     async def unload(self, wanted: str) -> ServedModel:
         """Give a model's memory back once nobody uses it, and forget its kept answers; errors as `row`."""
         row = self.row(wanted)
         self._kept.forget(row.name)
-        await self._desk.unload(row.category)
+        await self._lending.unload(row.category)
         return row
 
     def forget(self, wanted: str | None = None) -> int:
@@ -251,141 +247,3 @@ class Serving:
             raise NotFound(
                 f"no model serves {wanted}; give it one in SETTINGS.md, or ask for `auto`", field=unserved.field
             ) from None
-
-    def _in_full(self, category: Category, asked: Generation, said: Mapping[str, Any]) -> Generation:
-        """With the way of sampling, and the persona where a conversation has no system message of its own."""
-        engine = self._engines.get(category)
-        usual = _USUAL if engine is None else replace(engine.sampling, max_tokens=None)
-        persona = self._served.persona if category == CHAT else ""
-        messages = asked.messages
-        if persona and messages and not any(message.role is Role.SYSTEM for message in messages):
-            messages = (Message(role=Role.SYSTEM, content=persona), *messages)
-        return replace(asked, messages=messages, sampling=completed(usual, said))
-
-    # Answering.
-
-    async def _work(
-        self,
-        call: Call[Piece | Answer],
-        prompt: str,
-        given: JsonObject,
-        said: Mapping[str, Any],
-        owner: str,
-        cache: CacheUse,
-    ) -> AsyncGenerator[Piece | Answer, None]:
-        begun = False
-        try:
-            async with aclosing(self._by_engine(call.decision, prompt, given, said, owner, cache)) as parts:
-                async for part in parts:
-                    begun = True
-                    yield part
-                return
-        except InvalidInput as refusal:
-            other = None if begun else self._in_its_place(call.decision, refusal, given)
-            if other is None:
-                raise
-            call.decision = other
-        async with aclosing(self._by_engine(call.decision, prompt, given, said, owner, cache)) as parts:
-            async for part in parts:
-                yield part
-
-    def _in_its_place(self, decision: CallDecision, refusal: InvalidInput, given: JsonObject) -> CallDecision | None:
-        """A general engine, where the one that we chose lacks an option that the caller could not know to give."""
-        lacks = refusal.field in self.options_of(decision.category)
-        if decision.asked_for not in AUTO or not lacks or given:
-            return None
-        return self._deciding.instead(decision, refusal, self._engines)
-
-    async def _by_engine(
-        self,
-        decision: CallDecision,
-        prompt: str,
-        given: JsonObject,
-        said: Mapping[str, Any],
-        owner: str,
-        cache: CacheUse,
-    ) -> AsyncGenerator[Piece | Answer, None]:
-        engine = self._engines[decision.category]
-        with self._accounts.of(decision) as account:
-            self._check_loads()
-            options: EngineOptions = engine_options(
-                engine.options_type, given, sampling=completed(engine.sampling, said), owner=owner
-            )
-            slot = None
-            if engine.repeats(options):
-                row = self._served.row_of(decision.category, decision.model)
-                slot = await self._kept.work(row, prompt, options, engine.persona, cache)
-            make = partial(engine.generate_stream, prompt, options)
-            async with aclosing(self._kept.parts(slot, cache, account, make)) as parts:
-                async for part in parts:
-                    account.hear(part)
-                    yield part
-
-    async def _converse(
-        self, decision: CallDecision, asked: Generation, answers: int, cache: CacheUse
-    ) -> AsyncGenerator[tuple[int, Piece], None]:
-        with self._accounts.of(decision, answers) as account:
-            self._check_loads()
-            if answers > 1:
-                cache.passed()
-                many = self._written(decision, asked, answers)
-            else:
-                row = self._served.row_of(decision.category, decision.model)
-                slot = await self._kept.conversation(row, asked, cache)
-                many = self._one_kept(slot, cache, account, partial(self._written, decision, asked, 1))
-            async with aclosing(many) as parts:
-                async for part in parts:
-                    account.hear(part[1])
-                    yield part
-
-    async def _one_kept(
-        self,
-        slot: Slot | None,
-        cache: CacheUse,
-        account: Account,
-        make: Callable[[], AsyncGenerator[tuple[int, Piece], None]],
-    ) -> AsyncGenerator[tuple[int, Piece], None]:
-        """One answer, kept or made."""
-
-        async def pieces() -> AsyncGenerator[Piece | Answer, None]:
-            async with aclosing(make()) as made:
-                async for _, piece in made:
-                    yield piece
-
-        async with aclosing(self._kept.parts(slot, cache, account, pieces)) as parts:
-            async for part in parts:
-                if isinstance(part, Piece):
-                    yield 0, part
-
-    async def _written(
-        self, decision: CallDecision, asked: Generation, answers: int
-    ) -> AsyncGenerator[tuple[int, Piece], None]:
-        """What the model writes now."""
-        async with self._lease(decision.category) as runner:
-            check_ability(asked, runner.facts, decision.title)
-            many = side_by_side(runner, asked, answers) if answers > 1 else one_answer(runner, asked)
-            try:
-                async with aclosing(many) as parts:
-                    async for part in parts:
-                        yield part
-            except InvalidInput as refusal:
-                raise await explained(refusal, runner, asked) from None
-
-    @contextlib.asynccontextmanager
-    async def _lease(self, category: Category) -> AsyncIterator[Runner]:
-        self._check_loads()
-        async with self._desk.lease(category) as runner:
-            yield runner
-
-    def _check_loads(self) -> None:
-        if not self._loads_models:
-            raise ModelError(
-                "this server was started with --skip-model-loading, or only to look, and answers no call that needs a "
-                "model; start one that does with `conductor up`"
-            )
-
-
-def _last_words(asked: Generation) -> str:
-    """What the caller wants, to choose who answers it."""
-    users = (message.content for message in reversed(asked.messages) if message.role is Role.USER)
-    return next(users, asked.prompt)

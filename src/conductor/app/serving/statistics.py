@@ -185,6 +185,8 @@ class ServingStatistics:
         self.unserved = 0
         #: Called before anything is read: calls that are told in groups may still wait.
         self.before_reading: Callable[[], None] = lambda: None
+        #: What was made ready before it was asked for, and what came of it.
+        self.ahead: Callable[[], JsonObject] = dict
 
     def began(self, category: str, model: str, now_s: float) -> None:
         """A call is under way."""
@@ -235,6 +237,7 @@ class ServingStatistics:
             "engines": {name: tally.as_json(now_s) for name, tally in self._engines.items()},
             "models": {name: tally.as_json(now_s) for name, tally in self._models.items()},
             "recent": self._recent.as_json(now_s),
+            "ahead": self.ahead(),
         }
 
 

@@ -291,6 +291,12 @@ class ServingSettings(Section):
         True, "Whether models that stay loaded are loaded at the start, and not with their first request.", _RESTART
     )
     idle_s: Seconds = _setting(600.0, "A model that nobody used for this long is unloaded.", _RESTART, gt=0)
+    fetch_ahead: Annotated[Literal["nothing", "files", "models"], Form("nothing, files or models")] = _setting(
+        "files",
+        "What is made ready before it is asked for: files of the model that is probably next, and what every request to a "
+        "loaded model begins with; or whole models too, while the machine is idle and memory free.",
+        _RESTART,
+    )
     context_tokens: Count = _setting(
         8192, "Longest context a model on this machine keeps; more costs memory.", _RESTART, ge=128
     )

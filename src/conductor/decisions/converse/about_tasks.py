@@ -6,7 +6,7 @@ from conductor.decisions.converse.about_fleet import fleet_sentence
 from conductor.decisions.converse.advice import advice
 from conductor.decisions.converse.snapshot import FAILURES, HOUR_S, Snapshot, figures
 from conductor.decisions.converse.wording import kind_words, listing, plural, shown, titled
-from conductor.decisions.reasoning import article, percent
+from conductor.decisions.reasoning import article, percent, share_words
 from conductor.domain.decision import Decision
 from conductor.domain.device import DeviceType
 from conductor.domain.task import Task, TaskState
@@ -128,8 +128,8 @@ def runner_up_answer(decision: Decision, asked: Sequence[DeviceType] = ()) -> st
     if decision.device in shares and other in shares:
         candidate = "The other candidate was" if other is decision.runner_up else "Further behind was"
         sentences.append(
-            f"{candidate} {article(other)}: the description speaks for it with {percent(shares[other])}, and for "
-            f"{article(decision.device)} with {percent(shares[decision.device])}."
+            f"{candidate} {article(other)}: the description speaks for it with {share_words(shares[other])}, and for "
+            f"{article(decision.device)} with {share_words(shares[decision.device])}."
         )
     if decision.available_device is not decision.device:
         sentences.append(
@@ -149,8 +149,8 @@ def device_answer(description: str, preview: Decision) -> str:
     """Which device is best for some work, going by what a decision about it would be."""
     shares = dict(preview.device_probabilities)
     sentences = [
-        f"For “{shown(description)}” I would take {article(preview.device)} ({percent(shares[preview.device])}), and "
-        f"{article(preview.runner_up)} next ({percent(shares[preview.runner_up])})."
+        f"For “{shown(description)}” I would take {article(preview.device)} ({share_words(shares[preview.device])}), and "
+        f"{article(preview.runner_up)} next ({share_words(shares[preview.runner_up])})."
     ]
     if preview.available_device is not preview.device:
         sentences.append(
@@ -165,7 +165,7 @@ def device_answer(description: str, preview: Decision) -> str:
 
 
 def _in_brackets(share: float | None) -> str:
-    return "" if share is None else f" ({percent(share)})"
+    return "" if share is None else f" ({share_words(share)})"
 
 
 def _sureness(decision: Decision) -> str:

@@ -20,6 +20,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from math import isfinite
 from typing import Final
 
+from conductor.decisions.reasoning import share_words
 from conductor.domain.units import GIB, KIB, MIB
 
 _BELOW_21: Final = (
@@ -42,6 +43,8 @@ _NUMBER: Final = re.compile(
     rf"|\b(?P<word>{'|'.join(sorted(_WORDS, key=len, reverse=True))})\b",
     re.IGNORECASE,
 )
+#: How shares next to none and all are written (`share_words`).
+_EXTREME: Final = re.compile(r"> 99\.9 %|< 0\.1 %")
 _COMPOUND: Final = re.compile(r"(?<![\w.])(\d+) (min|h) (\d+) (s|min)(?![^\W\d_])")
 _SECONDS: Final = {"ms": 0.001, "mi": 60.0, "s": 1.0, "h": 3600.0, "d": 86_400.0}
 _BYTES: Final = {
@@ -164,6 +167,10 @@ def _foreign(masked: str, facts: Facts) -> Iterator[str]:
         coarse, fine = (60, 1) if match[2] == "min" else (3600, 60)
         said = int(match[1]) * coarse + int(match[3]) * fine
         if (match[2], match[4]) not in (("min", "s"), ("h", "min")) or not _near(said, fine, facts.seconds):
+            yield match[0]
+        rest = rest[: match.start()] + _MASK * len(match[0]) + rest[match.end() :]
+    for match in _EXTREME.finditer(rest):
+        if not any(share_words(share) == match[0] for share in facts.shares):
             yield match[0]
         rest = rest[: match.start()] + _MASK * len(match[0]) + rest[match.end() :]
     for match in _NUMBER.finditer(rest):

@@ -51,6 +51,8 @@ def stats(context: typer.Context, as_json: Annotated[bool, typer.Option("--json"
                 here.console.print(f"{titles.get(name, name)}: {tally['failing']}", style="red", markup=False)
     for line in _kept(found):
         here.console.print(line, markup=False)
+    for line in _ahead(found):
+        here.console.print(line, markup=False)
     for line in _troubles(found):
         here.console.print(line, style="yellow", markup=False)
     if found["models"]:
@@ -100,6 +102,21 @@ def _kept(found: Mapping[str, Any]) -> Iterator[str]:
     ]
     if told:
         yield f"Kept answers given: {'; '.join(told)}."
+
+
+def _ahead(found: Mapping[str, Any]) -> Iterator[str]:
+    """What was made ready before it was asked for, in a line; nothing where nothing was."""
+    told = [
+        f"{kind} {one['fetched']:,} (used {one['used']:,}, in vain {one['wasted']:,}{_rate(one)})"
+        for kind, one in found.get("ahead", {}).items()
+        if one["fetched"]
+    ]
+    if told:
+        yield f"Made ready ahead: {'; '.join(told)}."
+
+
+def _rate(one: Mapping[str, Any]) -> str:
+    return "" if one["hit_rate"] is None else f", {_percent(one['hit_rate'])}"
 
 
 def _troubles(found: Mapping[str, Any]) -> Iterator[str]:

@@ -4,19 +4,19 @@ Works on the files themselves: a running server takes over what is saved by itse
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from conductor.domain.errors import NotFound, SettingsError
+from conductor.domain.errors import ConductorError, NotFound, SettingsError
 from conductor.domain.model import ServedModel
 from conductor.faces.cli import context as contexts
 from conductor.faces.cli import exits, printing
 
 if TYPE_CHECKING:
-    from conductor.app.serving.model_table import Standing
+    from conductor.app.serving.model_table import Copy, Standing
     from conductor.faces.cli.context import Context
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -58,13 +58,14 @@ def validate(
             raise
         printing.print_json({"valid": False, **wrong.details})
         raise typer.Exit(exits.WRONG_INPUT) from wrong
+    lines = changes.lines(_in_memory(here))
     if as_json:
         printing.print_json(
             {
                 "valid": True,
                 "digest": reading.table.digest,
                 "warnings": [warning.as_json() for warning in reading.warnings],
-                "changes": changes.lines(),
+                "changes": lines,
             }
         )
         return
@@ -72,7 +73,7 @@ def validate(
     here.console.print(f"Valid: {count} {'category' if count == 1 else 'categories'}, {_about(reading.table.persona)}.")
     for warning in reading.warnings:
         here.console.print(warning.sentence, style="yellow", markup=False, soft_wrap=True)
-    _print_changes(here, changes.lines())
+    _print_changes(here, lines)
     here.notes.print(f"Digest {reading.table.digest}", style="dim")
 
 
@@ -145,12 +146,29 @@ def roll_back(
 
     here = contexts.of(context)
     page = settings_page(here.installation)
+    in_memory = _in_memory(here)  # before a running server changes it
     done = put_back(page, number, at_unix_s=time.time())
     since = printing.when(done.page.at_unix_s)
     here.console.print(f"{page.path} is again page {done.page.number} of {since}.", markup=False, soft_wrap=True)
-    _print_changes(here, done.changes.lines())
+    _print_changes(here, done.changes.lines(in_memory))
+    if here.installation.running_server() is None:
+        here.notes.print("No server runs here; the next one takes it over.", style="dim")
     if done.replaced is not None:
         here.notes.print(f"What it said before is in {done.replaced}.", style="dim", markup=False, soft_wrap=True)
+
+
+def _in_memory(here: "Context") -> "Collection[Copy] | None":
+    """What the running server has loaded; nothing where none runs, None where it does not say."""
+    from conductor.app.serving.model_table import copies_in_memory
+
+    if here.installation.running_server() is None:
+        return ()
+    try:
+        with here.server(embed=False) as client:
+            models = client.get("/models")["models"]
+    except ConductorError:
+        return None
+    return copies_in_memory((model["model"], model["precision"], model["state"]) for model in models)
 
 
 _STYLES = {"+": "green", "-": "red", "~": "yellow"}

@@ -7,6 +7,7 @@ is relayed well is logged with the other calls to models instead.
 """
 
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -23,6 +24,16 @@ from conductor.faces.http.openai import files
 
 #: Descriptions are at most 100,000 characters; a workload may carry texts to embed.
 MOST_BODY_BYTES: Final = 8 * 1024 * 1024
+#: What to do about a body that is larger. A task names files; what is said to a model must be in the request.
+_SMALLER_TASK: Final = "put large data into files on the server's machine"
+_SMALLER: Final[Mapping[str, str]] = {
+    "/v1/chat/completions": "send pictures smaller, or as http(s) addresses that whoever runs the model fetches, and long "
+    "texts in parts",
+    "/v1/completions": "send long texts in parts",
+    "/v1/embeddings": "send the texts in several requests",
+    "/generate": "send long texts in parts",
+    "/generate/stream": "send long texts in parts",
+}
 #: What a form adds to the file in it: boundaries, heads of parts, the other fields.
 _AROUND_A_FILE_BYTES: Final = 64 * 1024
 #: Keys of the scope. Who calls, for limits and accounts; the trace to go on with; the route's pattern, where the
@@ -73,9 +84,10 @@ class Around:
                 "announce the length of the body with Content-Length",
                 code="input.length",
             )
-        most_bytes, remedy = MOST_BODY_BYTES, "put large data into files on the server's machine"
+        most_bytes, remedy = MOST_BODY_BYTES, _SMALLER.get(path, _SMALLER_TASK)
         if path == attachments.PATH:
             most_bytes = self._conductor.attachments.most_bytes
+            remedy = "make the file smaller, name it in the command instead, or raise the setting attachments.max_bytes"
         elif path == files.PATH:
             most_bytes, remedy = self._conductor.files.largest_bytes + _AROUND_A_FILE_BYTES, "split the file"
         if int(headers.get("content-length", "0")) <= most_bytes:  # the parser let only digits pass

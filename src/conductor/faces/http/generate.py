@@ -13,9 +13,9 @@ import structlog
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from conductor.app.serving.cache_use import CacheUse
 from conductor.app.serving.calls import CallDecision
 from conductor.app.serving.gateway import Gateway
-from conductor.app.serving.kept_answers import CacheUse
 from conductor.app.serving.open_call import Call, whole
 from conductor.app.serving.serve import Serving
 from conductor.domain.errors import ConductorError, InvalidInput
@@ -24,6 +24,7 @@ from conductor.domain.model import ModelState, Precision, ServedModel
 from conductor.faces.http.any_json import AnyJsonRoute
 from conductor.faces.http.contract import PROBLEMS
 from conductor.faces.http.presence import GONE, Begun, ClientGone, Stream, while_connected
+from conductor.faces.http.whole_numbers import WHOLE
 
 #: Of `Sampling`, under the same names.
 _SAMPLING: Final = ("max_tokens", "temperature", "top_p", "repetition_penalty", "seed")
@@ -44,11 +45,11 @@ class GenerateIn(BaseModel):
     model: str | None = Field(
         None, min_length=1, max_length=1000, description="a model of the table, in place of a category"
     )
-    max_tokens: int | None = Field(None, ge=1, le=2**31)
+    max_tokens: Annotated[int, Field(ge=1, le=2**31), WHOLE] | None = None
     temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False)
     top_p: float | None = Field(None, gt=0, le=1, allow_inf_nan=False)
     repetition_penalty: float | None = Field(None, gt=0, le=10, allow_inf_nan=False)
-    seed: int | None = Field(None, ge=0, lt=2**63)
+    seed: Annotated[int, Field(ge=0, lt=2**63), WHOLE] | None = None
     stop: list[Annotated[str, Field(min_length=1, max_length=1000)]] = Field(default_factory=list, max_length=4)
     stream: bool = Field(False, description="answer as /generate/stream does")
     options: dict[str, Any] = Field(
@@ -231,7 +232,7 @@ async def _streamed(call: Call[Any], request: Request, cache: CacheUse) -> Respo
         await while_connected(request.receive, parts.begin())
     except ClientGone:
         return Response(status_code=GONE)
-    return Stream(_events(call, parts), cache.headers())
+    return Stream(_events(call, parts), cache.headers(), parts=parts)
 
 
 async def _events(call: Call[Any], parts: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, None]:

@@ -52,12 +52,21 @@ class Stream(Response):
 
     Args:
         events: whole events; closed at the end, whatever ends it.
+        parts: what the events are made of, closed behind them. Events that were never begun, because the client left while
+            the head was sent, have not got as far as closing it themselves.
     """
 
-    def __init__(self, events: AsyncGenerator[bytes, None], headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        events: AsyncGenerator[bytes, None],
+        headers: Mapping[str, str] | None = None,
+        *,
+        parts: AsyncGenerator[Any, None] | None = None,
+    ) -> None:
         super().__init__(None, media_type="text/event-stream", headers={**STREAM_HEADERS, **(headers or {})})
         del self.headers["content-length"]
         self._events = events
+        self._parts = parts
         self._sending_since_s: float | None = None
         self._quiet_since_s = 0.0
 
@@ -69,7 +78,9 @@ class Stream(Response):
             await asyncio.wait({writing, *others}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await _ended(writing, *others)
-            await self._events.aclose()  # where it was never begun
+            await self._events.aclose()
+            if self._parts is not None:
+                await self._parts.aclose()
         if not writing.cancelled():
             with contextlib.suppress(OSError):  # it left while we wrote
                 writing.result()

@@ -25,6 +25,7 @@ from conductor.domain.errors import (
     StorageError,
     Unauthenticated,
 )
+from conductor.faces.http.again import again
 
 #: The first class that fits counts.
 _STATUS: Final[tuple[tuple[type[ConductorError], HTTPStatus], ...]] = (
@@ -88,8 +89,7 @@ def of_error(error: ConductorError) -> JSONResponse:
     """The problem that one of our errors is told as."""
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
     response = problem(status, error.message, code=error.code, field=error.field, details=error.details)
-    if isinstance(error, Overloaded):
-        response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    response.headers.update(again(error))
     return response
 
 

@@ -26,6 +26,7 @@ from conductor.domain.errors import ModelError, NotFound, Overloaded
 from conductor.domain.generation import Usage
 from conductor.domain.model import Category, ServedModel
 from conductor.domain.units import format_duration
+from conductor.serving.lifetimes.ahead import Ahead, Means
 from conductor.serving.lifetimes.leased_runner import LeasedRunner
 from conductor.serving.lifetimes.memory_budget import Corrections, Expectation
 from conductor.serving.lifetimes.moving import Mover, backend_of
@@ -55,6 +56,7 @@ class Lifetimes:
         backends: asked in this order who can load a name.
         registry: kept up to date from here; nobody else may write into it.
         corrections: taught by each load.
+        means: what may be made ready before it is asked for; None makes nothing ready.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Lifetimes:
         corrections: Corrections,
         clock: Clock,
         keeping: Keeping | None = None,
+        means: Means | None = None,
     ) -> None:
         self._backends = tuple(backends)
         self._registry = registry
@@ -81,6 +84,15 @@ class Lifetimes:
             settled=lambda: self._turns.settled(),
         )
         self._residents: dict[ModelKey, Resident] = {}
+        #: What was made ready, and what became of it.
+        self.ahead = Ahead(
+            self._residents,
+            means=means or Means(),
+            registry=registry,
+            clock=clock,
+            spawn=self._spawn,
+            wake=self._wake.set,
+        )
         self._turns = Turns(
             self._residents,
             meter=meter,
@@ -88,6 +100,7 @@ class Lifetimes:
             mover=self._mover,
             clock=clock,
             keeping=self._keeping,
+            ahead=self.ahead,
             spawn=self._spawn,
             wake=self._wake.set,
         )
@@ -138,12 +151,13 @@ class Lifetimes:
     async def lease(self, category: Category) -> AsyncGenerator[Runner, None]:
         """As `ModelDesk.lease`."""
         resident = self._resident(category)
+        self.ahead.asked(resident.key)
         loaded = await self._have(resident, leases=True)
         try:
             self._registry.use(resident.key)
             yield LeasedRunner(
                 loaded.runner,
-                done=partial(self._generated, resident),
+                done=partial(self._generated, resident, category),
                 failed=partial(self._failed, resident, loaded),
             )
         finally:
@@ -252,22 +266,25 @@ class Lifetimes:
         rest_s = resident.rests_until_s - now_s
         if resident.loaded is None and rest_s > self._keeping.patience.longest_wait_s:
             why = self._registry.record(resident.key).last_error
-            raise Overloaded(
+            said = (
                 f"{resident.row.title} failed {resident.failures} times in a row ({why}); "
-                f"it is tried again in {format_duration(rest_s)}",
-                retry_after_s=rest_s,
-                field="category",
+                f"it is tried again in {format_duration(rest_s)}"
             )
+            if resident.fails_for_good:
+                raise ModelError(said, field="category", details={"reason": "fails_for_good"})
+            raise Overloaded(said, retry_after_s=rest_s, field="category")
 
     def _give_back(self, loaded: Loaded) -> None:
         loaded.leases -= 1
         loaded.last_used_s = self._clock.monotonic_s()
+        self.ahead.given_back()
         if not loaded.leases:
             self._wake.set()
 
-    def _generated(self, resident: Resident, usage: Usage | None) -> None:
+    def _generated(self, resident: Resident, category: Category, usage: Usage | None) -> None:
         resident.failures = 0
         if resident.key in self._residents:
+            self.ahead.generated(resident.key, category, usage)
             self._registry.generated(resident.key, usage)
 
     def _failed(self, resident: Resident, loaded: Loaded, failure: ModelError) -> None:
@@ -288,7 +305,8 @@ class Lifetimes:
                 self._group = group
                 while not self._closing:
                     self._wake.clear()
-                    await self._woken_by(await self._turns.look())
+                    again_s = await self._turns.look()
+                    await self._woken_by(min(again_s, self.ahead.look(self._clock.monotonic_s())))
                 await self._drain()
         finally:
             self._closing, self._group = True, None
@@ -314,6 +332,7 @@ class Lifetimes:
 
     async def _drain(self) -> None:
         self._mover.interrupt()
+        self.ahead.stop()
         for resident in self._residents.values():
             resident.disappoint(_stopping())
         until_s = self._clock.monotonic_s() + self._keeping.drain_s
@@ -323,9 +342,9 @@ class Lifetimes:
             self._wake.clear()
             await self._woken_by(until_s)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
         assert self._group is not None, "`run` is running"
-        self._group.create_task(work)
+        return self._group.create_task(work)
 
 
 def _stopping() -> Overloaded:

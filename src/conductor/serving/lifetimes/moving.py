@@ -6,6 +6,7 @@ error of ours is told as a failure of that one model: the others must go on.
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from math import inf
 from typing import Any, Final, TypeVar
 
 from conductor.domain.clock import Clock
@@ -16,9 +17,10 @@ from conductor.domain.units import format_duration
 from conductor.serving.lifetimes.memory_budget import Corrections
 from conductor.serving.lifetimes.residence import Keeping, Loaded, Resident
 from conductor.serving.ports import Backend, PlacingBackend, Runner
-from conductor.serving.registry import Registry
+from conductor.serving.registry import ModelKey, Registry
 
 _STOPPING: Final = "the server is stopping"
+_CALLED_OFF: Final = "another model was asked for while it was loaded ahead"
 
 T = TypeVar("T")
 
@@ -45,6 +47,7 @@ class Mover:
         self._keeping = keeping
         self._settled = settled
         self._asked: set[asyncio.Task[Any]] = set()
+        self._ahead: dict[ModelKey, asyncio.Task[Any]] = {}
         self._departing: set[Loaded] = set()
         self._interrupted = False
 
@@ -76,9 +79,11 @@ class Mover:
                 loading = backend.load_on(devices, key.name, key.precision)
             else:
                 loading = backend.load(key.name, key.precision)
-            runner = await self._interruptible(loading, self._keeping.load_limit_s)
+            runner = await self._interruptible(loading, self._keeping.load_limit_s, key if resident.ahead else None)
         except asyncio.CancelledError:
-            self._registry.move(key, ModelState.ABSENT, _STOPPING)
+            self._registry.move(
+                key, ModelState.ABSENT, _CALLED_OFF if resident.ahead and not self._interrupted else _STOPPING
+            )
             _raise_if_cancelled()
         except TimeoutError:
             limit = format_duration(self._keeping.load_limit_s)
@@ -126,8 +131,15 @@ class Mover:
     def refuse(self, resident: Resident, error: ConductorError) -> None:
         """It cannot be had as it is; all who wait hear why."""
         resident.need = None
+        resident.fails_for_good = isinstance(error, ModelError) and error.lasts
         self._registry.move(resident.key, ModelState.ERROR, error.message)
         resident.disappoint(error)
+
+    def call_off(self, resident: Resident) -> None:
+        """End the load of a model that nobody waits for."""
+        loading = self._ahead.get(resident.key)
+        if loading is not None:
+            loading.cancel()
 
     def interrupt(self) -> None:
         """End the loads under way and begin none; unloading goes on."""
@@ -156,7 +168,13 @@ class Mover:
         self._corrections.observe(backend_of(resident).name, key.precision, resident.need, measured_bytes)
         expected_bytes = resident.expectation.bytes
         resident.need = None  # its files may be others when it is loaded again
-        resident.loaded = Loaded(runner=runner, devices=devices, expected_bytes=expected_bytes, last_used_s=now_s)
+        resident.loaded = Loaded(
+            runner=runner,
+            devices=devices,
+            expected_bytes=expected_bytes,
+            last_used_s=now_s,
+            ahead=resident.ahead and resident.wanted_since_s == inf,
+        )
         self._registry.measure(key, runner.facts, load_s=now_s - started_s)
         self._registry.move(key, ModelState.LOADED)
         resident.grant(now_s)
@@ -197,8 +215,12 @@ class Mover:
         resident.settle()
         self._settled()
 
-    async def _interruptible(self, work: Coroutine[None, None, T], limit_s: float | None = None) -> T:
-        """Work that `interrupt` and the limit end. A result that comes all the same is not thrown away: it holds memory.
+    async def _interruptible(
+        self, work: Coroutine[None, None, T], limit_s: float | None = None, ahead: ModelKey | None = None
+    ) -> T:
+        """Work that `interrupt` and the limit end, and `call_off` where it is done ahead for a model.
+
+        A result that comes all the same is not thrown away: it holds memory.
 
         Raises:
             TimeoutError: it took longer than `limit_s`.
@@ -210,6 +232,9 @@ class Mover:
         asked, left = asyncio.ensure_future(work), False
         self._asked.add(asked)
         asked.add_done_callback(self._asked.discard)
+        if ahead is not None:
+            self._ahead[ahead] = asked
+            asked.add_done_callback(lambda _: self._ahead.pop(ahead, None))
         try:
             await asyncio.wait({asked}, timeout=limit_s)
         except asyncio.CancelledError:

@@ -43,7 +43,12 @@ class Keeping:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Loaded:
-    """A model in memory. `suspect` while it is being found out whether it is dead."""
+    """A model in memory.
+
+    Args:
+        suspect: it is being found out whether it is dead.
+        ahead: nobody has asked for it yet.
+    """
 
     runner: Runner
     devices: tuple[str, ...]
@@ -51,6 +56,7 @@ class Loaded:
     last_used_s: float
     leases: int = 0
     suspect: bool = False
+    ahead: bool = False
 
     def bytes_on(self) -> dict[str, int]:
         """What each device has again when it is gone: what it took and what was set aside for it."""
@@ -99,7 +105,9 @@ class Resident:
         leaving: is to be unloaded once nobody uses it.
         dropped: no row names it any more.
         preload_since_s: to be loaded without anybody waiting, since then; infinite where not.
+        ahead: is to be loaded, or is being loaded, because it may be asked for next.
         failures: in a row; decides how long it rests.
+        fails_for_good: what it failed by last will not pass by itself.
     """
 
     key: ModelKey
@@ -117,7 +125,9 @@ class Resident:
     leaving: bool = False
     dropped: bool = False
     preload_since_s: float = inf
+    ahead: bool = False
     failures: int = 0
+    fails_for_good: bool = False
     rests_until_s: float = -inf
     gone: "list[asyncio.Future[None]]" = field(default_factory=list)
 
@@ -132,13 +142,13 @@ class Resident:
         return not (self.loaded is None or self.busy or self.closed or self.leaving or self.loaded.suspect)
 
     def holding(self) -> "Holding[Resident]":
-        """As the swapping rules see it; it must be loaded."""
+        """As the swapping rules see it; it must be loaded. What nobody has asked for yet is the first to give way."""
         assert self.loaded is not None, "only what is in memory holds any"
         return Holding(
             key=self,
             bytes_on=self.loaded.bytes_on(),
             leases=self.loaded.leases,
-            last_used_s=self.loaded.last_used_s,
+            last_used_s=-inf if self.loaded.ahead else self.loaded.last_used_s,
             stays=self.stays,
         )
 
@@ -147,6 +157,7 @@ class Resident:
         assert self.loaded is not None, "only what is in memory is leased"
         self.loaded.leases += 1
         self.loaded.last_used_s = now_s
+        self.loaded.ahead = False
         return self.loaded
 
     def grant(self, now_s: float) -> None:

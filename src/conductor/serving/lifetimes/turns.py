@@ -4,12 +4,14 @@ One look is one decision over all models; whatever it starts runs on its own and
 Models are brought in the order of the oldest wish, on each device. Who waits and why is `serving.lifetimes.keep`.
 """
 
-from collections.abc import Callable, Coroutine, Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from math import inf
 from typing import Final
 
 from conductor.domain.clock import Clock
 from conductor.domain.model import ModelState
+from conductor.serving.lifetimes.ahead import Ahead
 from conductor.serving.lifetimes.memory_budget import fitting_devices
 from conductor.serving.lifetimes.moving import Mover, backend_of
 from conductor.serving.lifetimes.placing import busy_devices, plan_for, too_large, unclaimed_bytes
@@ -20,6 +22,8 @@ from conductor.serving.registry import ModelKey, Registry
 
 #: As `RunnerFacts.device` has it: where a model lies that could not use the card it was meant for.
 _PROCESSOR: Final = "cpu"
+#: When a machine that is busy is looked at again.
+_BUSY_MACHINE_S: Final = 10.0
 
 
 class Turns:
@@ -39,10 +43,12 @@ class Turns:
         mover: Mover,
         clock: Clock,
         keeping: Keeping,
-        spawn: Callable[[Coroutine[None, None, None]], None],
+        ahead: Ahead,
+        spawn: Callable[[Coroutine[None, None, None]], "asyncio.Task[None]"],
         wake: Callable[[], None],
     ) -> None:
         self._residents = residents
+        self._ahead = ahead
         self._meter = meter
         self._registry = registry
         self._mover = mover
@@ -60,12 +66,16 @@ class Turns:
     async def look(self) -> float:
         """Start whatever is to be done now; when to look again, monotonic, if nothing happens before."""
         wanted = any(one.wanted_since_s < inf and one.loaded is None for one in self._residents.values())
-        measured = await self._measured() if wanted else {}
+        chosen = self._ahead.candidate(self._clock.monotonic_s())
+        spare_bytes = await self._ahead.spare_bytes() if chosen else 0
+        measured = await self._measured() if wanted or chosen else {}
         now_s = self._clock.monotonic_s()
         for resident in tuple(self._residents.values()):
             resident.closed = False
             self._tidy(resident)
         again_s = min(self._unload_unused(now_s), self._bring_wanted(measured, now_s))
+        if chosen is not None and chosen is self._ahead.candidate(now_s):  # nothing has happened meanwhile
+            again_s = min(again_s, self._bring_ahead(chosen, measured, spare_bytes, now_s))
         for resident in self._residents.values():
             if resident.waiters and resident.is_open:
                 resident.grant(now_s)  # what they waited for was called off
@@ -75,14 +85,17 @@ class Turns:
         """A model that nobody waits for any more is not waiting; one that no row names is forgotten."""
         if resident.busy or resident.loaded is not None:
             return
+        if resident.ahead and self._ahead.candidate(self._clock.monotonic_s()) is not resident:
+            resident.ahead = False
         if not resident.dropped:
             resident.now_gone()
-        if resident.wanted_since_s == inf:
+        if resident.wanted_since_s == inf and not resident.ahead:
             resident.need = None
             if self._registry.record(resident.key).state is ModelState.WAITING:
                 self._registry.move(resident.key, ModelState.ABSENT, "nobody waits for it any more")
         if resident.dropped:
             resident.now_gone()
+            self._ahead.forget(resident.key)
             self._registry.forget(resident.key)
             del self._residents[resident.key]
 
@@ -126,6 +139,7 @@ class Turns:
         preferred = self._meter.devices(backend_of(resident).name)
         free_bytes = unclaimed_bytes(measured, everyone)
         plan = plan_for(resident, preferred, free_bytes, everyone)
+        self._call_off_for(resident, preferred)
         taken = busy_devices(everyone) | promised
         touched = set(preferred) if plan is None else set(plan.devices).union(*(one.bytes_on for one in plan.victims))
         if touched & taken:
@@ -142,6 +156,45 @@ class Turns:
             victim.key.closed = decided.closes
         promised |= touched
         return decided.again_at_s
+
+    def _bring_ahead(self, resident: Resident, measured: Mapping[str, int], spare_bytes: int, now_s: float) -> float:
+        """Load a model that nobody has asked for, if nothing need be unloaded for it; when to look again."""
+        if not spare_bytes:
+            resident.ahead = False
+            return now_s + (_BUSY_MACHINE_S if resident.need is None else 0.0)
+        if resident.need is None:
+            if resident.ahead:  # its files cannot be used
+                resident.ahead = False
+                self._ahead.tried(resident)
+            else:
+                resident.ahead = True
+                self._start_estimate(resident)
+            return inf
+        assert resident.expectation is not None, "it was estimated"
+        self._ahead.tried(resident)
+        everyone = tuple(self._residents.values())
+        plan = plan_for(
+            resident, self._meter.devices(backend_of(resident).name), unclaimed_bytes(measured, everyone), everyone
+        )
+        needs_spare = plan is not None and _PROCESSOR in plan.devices
+        too_much = needs_spare and resident.expectation.with_margin_bytes > spare_bytes
+        if plan is None or plan.victims or not plan.devices or too_much:
+            resident.ahead = False
+            self._wake()
+        else:
+            self._start_load(resident, plan)
+        return inf
+
+    def _call_off_for(self, wanted: Resident, preferred: Sequence[str]) -> None:
+        """A model that somebody waits for need not wait for one that nobody has asked for."""
+        for other in self._residents.values():
+            if (
+                other.ahead
+                and other is not wanted
+                and other.wanted_since_s == inf
+                and set(other.busy_on) & set(preferred)
+            ):
+                self._mover.call_off(other)
 
     async def _measured(self) -> Mapping[str, int]:
         """What is free; measured anew where a load or unload ended meanwhile, which may or may not be counted in."""
@@ -181,6 +234,7 @@ class Turns:
                     victim.key.settle()
             if resident.busy:
                 resident.settle()
+            resident.ahead = False
             self.settled()
 
     def _correct_devices(self, resident: Resident) -> None:

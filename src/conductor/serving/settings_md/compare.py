@@ -4,7 +4,7 @@ Two categories with the same model in the same precision share one copy of it, s
 endpoints are never loaded by us.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from conductor.domain.model import Category, ModelName, Precision, ServedModel
@@ -23,7 +23,12 @@ class Copy:
     @classmethod
     def of(cls, row: ServedModel) -> "Copy":
         """The copy that serves a row."""
-        return cls(row.name, row.precision if has_precision(row.name) else None)
+        return cls.named(row.name, row.precision)
+
+    @classmethod
+    def named(cls, name: ModelName, precision: Precision) -> "Copy":
+        """The copy of a model in the precision that the table asks for."""
+        return cls(name, precision if has_precision(name) else None)
 
     @property
     def is_here(self) -> bool:
@@ -71,9 +76,14 @@ class Changes:
             if before.name == now.name and before.precision is not now.precision and has_precision(now.name)
         )
 
-    def lines(self) -> list[str]:
-        """For people, one change a line, beginning with `+`, `-` or `~`, then what loads and unloads."""
-        return [*self._differences(), *self._consequences()]
+    def lines(self, in_memory: Collection[Copy] | None = None) -> list[str]:
+        """For people, one change a line, beginning with `+`, `-` or `~`, then what loads and unloads.
+
+        Args:
+            in_memory: what is loaded now: nothing else can be unloaded, and it need not be loaded again. None where nobody
+                knows; whatever the old table has may be loaded then.
+        """
+        return [*self._differences(), *self._consequences(in_memory)]
 
     def _differences(self) -> Iterator[str]:
         if self.persona:
@@ -85,10 +95,13 @@ class Changes:
         for before, now in self.changed:
             yield f"~ {now.category}: {'; '.join(_differing(before, now))}"
 
-    def _consequences(self) -> Iterator[str]:
+    def _consequences(self, in_memory: Collection[Copy] | None) -> Iterator[str]:
         for copy in self.unload:
-            yield f"unload {copy}"
+            if in_memory is None or copy in in_memory:
+                yield f"unload {copy}"
         for copy in self.load:
+            if in_memory is not None and copy in in_memory:
+                continue
             size = f", about {write_size(self.sizes[copy])}" if copy in self.sizes else ""
             yield f"load {copy}{size}"
         for copy in self.on_demand:

@@ -9,9 +9,9 @@ from urllib.parse import quote
 import structlog
 from fastapi import Request, Response
 
+from conductor.app.serving.cache_use import CacheUse
 from conductor.app.serving.calls import CallDecision
 from conductor.app.serving.decisions import AUTO
-from conductor.app.serving.kept_answers import CacheUse
 from conductor.app.serving.open_call import Call
 from conductor.app.serving.serve import Serving
 from conductor.domain.errors import ConductorError
@@ -59,7 +59,7 @@ async def streamed(
     """
     parts = Begun(call.parts)
     await while_connected(request.receive, parts.begin())
-    return Stream(_ended_by_errors(write(parts)), headers_of(call.decision) | cache.headers())
+    return Stream(_ended_by_errors(write(parts)), headers_of(call.decision) | cache.headers(), parts=parts)
 
 
 async def _ended_by_errors(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -79,12 +79,14 @@ class Heard:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.thoughts: list[str] = []
         self.pieces: list[Piece] = []
         self.last = Piece()
 
     def hear(self, piece: Piece) -> None:
         """One more piece."""
         self.texts.append(piece.text)
+        self.thoughts.append(piece.reasoning)
         if piece.tool_calls or piece.scores:
             self.pieces.append(piece)
         if piece.finish is not None or piece.usage is not None:
@@ -94,6 +96,11 @@ class Heard:
     def text(self) -> str:
         """All of it."""
         return "".join(self.texts)
+
+    @property
+    def reasoning(self) -> str:
+        """What the model thought before; empty where its backend tells none apart."""
+        return "".join(self.thoughts)
 
     @property
     def tool_calls(self) -> list[Any]:

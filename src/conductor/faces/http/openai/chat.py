@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 from fastapi import Request, Response
 
+from conductor.app.serving.cache_use import CacheUse
 from conductor.app.serving.calls import CallDecision
-from conductor.app.serving.kept_answers import CacheUse
 from conductor.app.serving.serve import Serving
 from conductor.domain.generation import Finish, Generation, Piece, Usage
 from conductor.faces.http.openai.answering import (
@@ -89,6 +89,8 @@ class Chat:
             yield write.choice(_delta(index, {"role": "assistant", "content": "", "refusal": None}))
         async with aclosing(parts):
             async for index, piece in parts:
+                if piece.reasoning:
+                    yield write.choice(_delta(index, {"reasoning_content": piece.reasoning}))
                 if piece.text and not piece.scores:
                     yield write.delta(index, piece.text)
                 elif piece.text or piece.scores:
@@ -126,6 +128,8 @@ def _choice(index: int, answer: Heard, body: ChatIn) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
     if calls:
         message |= {"content": answer.text or None, "tool_calls": [tool_call_view(call) for call in calls]}
+    if answer.reasoning:
+        message["reasoning_content"] = answer.reasoning
     return {
         "index": index,
         "message": message,

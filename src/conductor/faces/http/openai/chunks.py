@@ -54,12 +54,13 @@ def error_event(document: dict[str, Any]) -> bytes:
 
 def usage_view(usage: Usage) -> dict[str, Any]:
     """Tokens, as the protocol counts them."""
+    thought = {"completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens}}
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
-    }
+    } | (thought if usage.reasoning_tokens else {})
 
 
 def together(usages: Sequence[Usage]) -> Usage:
@@ -68,6 +69,7 @@ def together(usages: Sequence[Usage]) -> Usage:
         prompt_tokens=max((usage.prompt_tokens for usage in usages), default=0),
         completion_tokens=sum(usage.completion_tokens for usage in usages),
         cached_tokens=max((usage.cached_tokens for usage in usages), default=0),
+        reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
     )
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 from fastapi import Request, Response
 
+from conductor.app.serving.cache_use import CacheUse
 from conductor.app.serving.calls import CallDecision
-from conductor.app.serving.kept_answers import CacheUse
 from conductor.app.serving.serve import Serving
 from conductor.domain.generation import Generation, Piece, Usage
 from conductor.faces.http.openai.answering import Conversation, cache_use, fingerprint, headers_of, heard, streamed

@@ -46,6 +46,8 @@ def text_of(parts: tuple[Part, ...]) -> str:
 
 def _part(part: dict[str, Any], where: str, role: Role) -> Part:
     kind = part.get("type")
+    if kind is None:
+        raise Refused(f"{where}.type is missing", param=f"{where}.type", code="missing_required_parameter")
     if kind in ("text", "refusal"):
         return _text(part.get(kind), f"{where}.{kind}")
     if kind == "image_url":

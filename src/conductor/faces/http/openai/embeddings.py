@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 from fastapi import Request, Response
 
+from conductor.app.serving.cache_use import CacheUse
 from conductor.app.serving.calls import CallDecision
-from conductor.app.serving.kept_answers import CacheUse
 from conductor.app.serving.serve import Serving
 from conductor.faces.http.openai.answering import cache_use, headers_of
 from conductor.faces.http.openai.errors import Refused

@@ -26,6 +26,7 @@ from conductor.domain.errors import (
     StorageError,
     Unauthenticated,
 )
+from conductor.faces.http.again import again
 from conductor.faces.http.any_json import as_json
 from conductor.faces.http.presence import GONE, ClientGone
 
@@ -78,8 +79,13 @@ _REFUSALS: Final[Mapping[int, str]] = {
     HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
 }
 
-#: How pydantic ends the place of an error in a field that may be of several kinds: with the kind that it tried.
-_BRANCH: Final = re.compile(r"str|(list|dict)\[.*\]")
+#: How pydantic names the kind that it tried, amid the place of an error in a field that may be of several kinds.
+_BRANCH: Final = re.compile(r"str|constrained-str|(list|dict)\[.*\]")
+
+#: What parses as JSON and cannot be held all the same.
+_NO_JSON: Final = (
+    "the request cannot be read as JSON: it is no UTF-8 text, is nested too deeply, or has a number of thousands of digits"
+)
 
 log = structlog.get_logger(__name__)
 
@@ -131,10 +137,7 @@ def error_response(error: ConductorError) -> Response:
     """The error as a response."""
     status, document = error_document(error)
     response = _response(status, document)
-    if isinstance(error, Overloaded):
-        response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
-    if isinstance(error, Exhausted):
-        response.headers["x-should-retry"] = "false"
+    response.headers.update(again(error))
     return response
 
 
@@ -159,12 +162,15 @@ def refusal(status: int, message: str, *, code: str) -> Response:
 
 
 def malformed(errors: list[Any]) -> Refused:
-    """What the reading of a body stopped at."""
-    fault = errors[0]
-    place = [part for part in fault["loc"] if part != "body"]
-    if place and _BRANCH.fullmatch(str(place[-1])):
-        del place[-1]
-    path = parameter(place) if fault["type"] != "json_invalid" else ""
+    """What the reading of a body stopped at.
+
+    A field that may be of several kinds has an error for each: the one that got furthest is about the kind that was meant.
+    """
+    where = _place(errors[0])
+    kin = [error for error in errors if _place(error)[: len(where)] == where]
+    fault = max(kin, key=lambda error: (len(_place(error)), not error["type"].endswith("_type")))
+    others = [error for error in kin if error is not fault and _place(error) == where == _place(fault)]
+    path = parameter(_place(fault)) if fault["type"] != "json_invalid" else ""
     code = (
         _MISSING
         if fault["type"] == "missing"
@@ -174,7 +180,13 @@ def malformed(errors: list[Any]) -> Refused:
     )
     if fault["type"].endswith("_type"):
         code = "invalid_type"
-    return Refused(sentence(fault, name=path), param=path or None, code=code)
+    said = sentence(fault, name=path, others=others if code == "invalid_type" else ())
+    return Refused(said, param=path or None, code=code)
+
+
+def _place(error: Mapping[str, Any]) -> list[Any]:
+    """Where in the body an error is, without the kinds that were tried."""
+    return [part for part in error["loc"] if part != "body" and not _BRANCH.fullmatch(str(part))]
 
 
 def parameter(path: list[Any]) -> str:
@@ -198,6 +210,8 @@ class OpenAIRoute(APIRoute):
             except RequestValidationError as error:
                 return error_response(malformed(list(error.errors())))
             except HTTPException as error:
+                if error.status_code == HTTPStatus.BAD_REQUEST and isinstance(error.__cause__, ValueError | RecursionError):
+                    return error_response(Refused(_NO_JSON, param=None, code="invalid_json"))
                 return refusal(error.status_code, str(error.detail), code=f"http.{error.status_code}")
             except ClientGone:
                 return Response(status_code=GONE)
@@ -209,17 +223,14 @@ class OpenAIRoute(APIRoute):
 
 
 def _object(message: str, kind: str, param: str | None, code: str | None) -> dict[str, Any]:
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    named = None if param is None else _unicode(param)
+    return {"error": {"message": _unicode(message), "type": kind, "param": named, "code": code}}
+
+
+def _unicode(text: str) -> str:
+    """The text as it can be sent: errors may quote input that is no valid Unicode."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _response(status: int, document: dict[str, Any]) -> Response:
-    content = orjson.dumps(document) if _writable(document) else orjson.dumps(internal_error()[1])
-    return Response(content, status_code=status, media_type="application/json")
-
-
-def _writable(document: dict[str, Any]) -> bool:
-    try:
-        orjson.dumps(document)
-    except (TypeError, ValueError):
-        return False
-    return True
+    return Response(orjson.dumps(document), status_code=status, media_type="application/json")

@@ -16,6 +16,7 @@ from conductor.domain.json import JsonObject
 from conductor.domain.plain_data import check_plain, check_text
 from conductor.faces.http.openai.content import UNSUPPORTED, parts_of, text_of
 from conductor.faces.http.openai.errors import Refused
+from conductor.faces.http.whole_numbers import WHOLE
 
 _TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 _MOST_TEXTS: Final = 2048
@@ -62,10 +63,10 @@ class Sampled(Lenient):
     frequency_penalty: float | None = Field(None, ge=-2, le=2, allow_inf_nan=False)
     presence_penalty: float | None = Field(None, ge=-2, le=2, allow_inf_nan=False)
     logit_bias: dict[str, float] | None = None
-    max_tokens: int | None = Field(None, ge=1, le=2**31)
-    n: int | None = Field(None, ge=1, le=128)
-    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    stop: str | list[_Stop] | None = Field(None, max_length=1000)
+    max_tokens: Annotated[int, Field(ge=1, le=2**31), WHOLE] | None = None
+    n: Annotated[int, Field(ge=1, le=128), WHOLE] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63), WHOLE] | None = None
+    stop: _Stop | Annotated[list[_Stop], Field(max_length=1000)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
@@ -98,8 +99,6 @@ class Sampled(Lenient):
         texts = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         if len(texts) > 4:
             raise Refused(f"stop has {len(texts)} texts; at most 4 are taken", param="stop")
-        if "" in texts:
-            raise Refused("stop is empty; name a text, or leave it out", param="stop")
         return texts
 
 
@@ -194,9 +193,9 @@ class ChatIn(Sampled):
     """`POST /v1/chat/completions`."""
 
     messages: list[MessageIn] = Field(min_length=1, max_length=10_000)
-    max_completion_tokens: int | None = Field(None, ge=1, le=2**31)
+    max_completion_tokens: Annotated[int, Field(ge=1, le=2**31), WHOLE] | None = None
     logprobs: bool | None = None
-    top_logprobs: int | None = Field(None, ge=0, le=20)
+    top_logprobs: Annotated[int, Field(ge=0, le=20), WHOLE] | None = None
     tools: list[ToolIn] | None = Field(None, max_length=128)
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
@@ -237,11 +236,7 @@ class ChatIn(Sampled):
         if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
             tools, choice = _allowed(tools, choice)
         if isinstance(choice, dict):
-            function = choice.get("function")
-            choice = function.get("name") if isinstance(function, dict) else None
-            if choice not in names or not isinstance(choice, str):
-                raise Refused("tool_choice names no function among tools", param="tool_choice")
-            return tools, choice
+            return tools, _chosen(choice, names)
         if choice not in (None, "auto", "none", "required"):
             raise Refused("tool_choice must be auto, none, required or a function", param="tool_choice")
         if choice == "required" and not tools:
@@ -261,8 +256,14 @@ class ChatIn(Sampled):
                 param="response_format.json_schema",
                 code="missing_required_parameter",
             )
-        schema = wanted.json_schema.schema_
-        return {"type": "object"} if schema is None else _checked(schema, "response_format.json_schema.schema")
+        where = "response_format.json_schema.schema"
+        if wanted.json_schema.schema_ is None:
+            raise Refused(
+                f'{where} is missing; for JSON of any form ask for {{"type": "json_object"}}',
+                param=where,
+                code="missing_required_parameter",
+            )
+        return _checked(wanted.json_schema.schema_, where)
 
 
 class CompletionIn(Sampled):
@@ -270,9 +271,9 @@ class CompletionIn(Sampled):
 
     prompt: str | list[Any] | None = "<|endoftext|>"
     suffix: str | None = None
-    best_of: int | None = Field(None, ge=1, le=20)
+    best_of: Annotated[int, Field(ge=1, le=20), WHOLE] | None = None
     echo: bool | None = None
-    logprobs: int | None = Field(None, ge=0, le=5)
+    logprobs: Annotated[int, Field(ge=0, le=5), WHOLE] | None = None
 
     def check_heeded(self) -> None:
         """As `Sampled.check_heeded`."""
@@ -295,7 +296,7 @@ class EmbeddingsIn(Lenient):
     model: _Model
     input: str | list[Any]
     encoding_format: Literal["float", "base64"] | None = None
-    dimensions: int | None = Field(None, ge=1, le=2**31)
+    dimensions: Annotated[int, Field(ge=1, le=2**31), WHOLE] | None = None
 
     def texts(self) -> list[str]:
         """The texts to embed."""
@@ -328,6 +329,11 @@ def _tool(function: FunctionIn, place: int) -> Tool:
             f"{where}.name must be 1 to 64 letters, digits, underscores, hyphens or dots", param=f"{where}.name"
         )
     parameters = function.parameters or {"type": "object", "properties": {}}
+    if parameters.get("type", "object") != "object":
+        raise Refused(
+            f"{where}.parameters must be the JSON Schema of an object: its type must be object",
+            param=f"{where}.parameters",
+        )
     return Tool(
         name=function.name,
         description=function.description or "",
@@ -342,10 +348,22 @@ def _allowed(tools: tuple[Tool, ...], choice: dict[str, Any]) -> tuple[tuple[Too
     mode = allowed.get("mode") if isinstance(allowed, dict) else None
     if not isinstance(listed, list) or mode not in ("auto", "required"):
         raise Refused("tool_choice.allowed_tools needs mode (auto or required) and tools", param="tool_choice")
-    names = {
-        one["function"].get("name") for one in listed if isinstance(one, dict) and isinstance(one.get("function"), dict)
-    }
-    return tuple(tool for tool in tools if tool.name in names), mode
+    names = [tool.name for tool in tools]
+    allowed = {_chosen(one, names) for one in listed}
+    return tuple(tool for tool in tools if tool.name in allowed), mode
+
+
+def _chosen(choice: object, names: list[str]) -> str:
+    """The name of the function that a choice means, which must be among these."""
+    function = choice.get("function") if isinstance(choice, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    if not isinstance(choice, dict) or choice.get("type") != "function" or not isinstance(name, str):
+        raise Refused(
+            'tool_choice names functions as {"type": "function", "function": {"name": …}}', param="tool_choice"
+        )
+    if name not in names:
+        raise Refused(f"tool_choice names {name[:64]!r}, which is no function among tools", param="tool_choice")
+    return name
 
 
 def _checked(schema: dict[str, Any], where: str) -> JsonObject:
