@@ -10,6 +10,7 @@ from conductor.adapters.runners.text_flow import StopTexts, TextFlow
 from conductor.adapters.runners.tool_calls import ToolSieve, tool_form
 from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Generation, Tool, ToolCall
+from conductor.domain.json import JsonObject
 
 TOOLS = (Tool(name="look_up"), Tool(name="add"))
 
@@ -106,3 +107,22 @@ def test_a_tool_that_must_be_called_has_a_form() -> None:
     assert tool_form(Generation(prompt="a", tools=TOOLS)) is None
     with pytest.raises(InvalidInput, match="look_up, add"):
         tool_form(Generation(prompt="a", tools=TOOLS, tool_choice="subtract"))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "arguments"),
+    [
+        ({}, {"type": "object", "additionalProperties": False}),
+        (
+            {"type": "object", "properties": {"town": {"type": "string"}}},
+            {"type": "object", "properties": {"town": {"type": "string"}}, "additionalProperties": False},
+        ),
+        ({"type": "object", "additionalProperties": True}, {"type": "object", "additionalProperties": True}),
+        ({"anyOf": [{"type": "object"}]}, {"anyOf": [{"type": "object"}]}),
+    ],
+)
+def test_a_tool_gets_no_arguments_that_it_does_not_name(parameters: JsonObject, arguments: JsonObject) -> None:
+    form = tool_form(Generation(prompt="a", tools=(Tool(name="add", parameters=parameters),), tool_choice="required"))
+
+    assert form is not None
+    assert form["properties"]["arguments"] == arguments  # type: ignore[index,call-overload]

@@ -14,6 +14,8 @@ from conductor.domain.generation import Generation, Tool, ToolCall
 from conductor.domain.json import JsonObject
 
 _TAG, _TAG_END = "<tool_call>", "</tool_call>"
+#: Where a schema names properties beside `properties`.
+_ELSEWHERE: Final = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties"})
 _MARKS: Final = (_TAG, "[TOOL_CALLS]", "<|python_tag|>", "{", "[{")
 
 
@@ -37,13 +39,19 @@ def tool_form(asked: Generation) -> JsonObject | None:
 
 
 def _call_form(tool: Tool) -> JsonObject:
-    arguments = tool.parameters or {"type": "object"}
     return {
         "type": "object",
-        "properties": {"name": {"const": tool.name}, "arguments": arguments},
+        "properties": {"name": {"const": tool.name}, "arguments": _arguments(tool)},
         "required": ["name", "arguments"],
         "additionalProperties": False,
     }
+
+
+def _arguments(tool: Tool) -> JsonObject:
+    """The tool's own form, without arguments that it does not name: no function takes them, and small models add them."""
+    if _ELSEWHERE.intersection(tool.parameters):
+        return tool.parameters
+    return {"type": "object", "additionalProperties": False, **tool.parameters}
 
 
 class ToolSieve:
