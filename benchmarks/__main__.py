@@ -22,6 +22,7 @@ NAMES: Final = (
     "learning",
     "gateway",
     "serving",
+    "ahead",
     "mcp",
 )
 

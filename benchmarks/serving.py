@@ -7,11 +7,12 @@ and loading are not counted.
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +32,20 @@ THREADS: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity"
 
 def run() -> list[Row]:
     """All rows of this benchmark."""
+    with written_model() as model:
+        import torch
+        import transformers
+
+        return asyncio.run(_rows(torch, transformers, model))
+
+
+@contextlib.contextmanager
+def written_model() -> Iterator[Path]:
+    """The folder of the model, made for the length of the block.
+
+    Raises:
+        CannotRun: torch or transformers is not installed.
+    """
     try:
         import torch
         import transformers
@@ -40,8 +55,7 @@ def run() -> list[Row]:
     configure_logs(level="warning", style="text", stream=sys.stderr)
     transformers.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory(prefix="conductor-serving-") as folder:
-        model = write_model(torch, transformers, Path(folder))
-        return asyncio.run(_rows(torch, transformers, model))
+        yield _write_model(torch, transformers, Path(folder))
 
 
 async def _rows(torch: Any, transformers: Any, folder: Path) -> list[Row]:
@@ -125,7 +139,7 @@ def _whole(tokens: int) -> int:
     return tokens
 
 
-def write_model(torch: Any, transformers: Any, folder: Path) -> Path:
+def _write_model(torch: Any, transformers: Any, folder: Path) -> Path:
     """The model and a tokenizer that knows words by number."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.terminal import Terminal
 from tests.clients.conftest import MakeServer
 from tests.clients.stand import RUNS_MODELS, WHY_NOT, page, save, statistics
 from tests.runners.conftest import write_folder
@@ -44,6 +45,8 @@ def test_the_first_request_of_each_category_finds_its_beginning_read(make_server
     told = server.client.get("/metrics").body.decode()
     assert 'conductor_fetched_ahead_total{kind="beginnings",result="used"} 2.0' in told
     assert 'conductor_fetched_ahead_total{kind="models",result="fetched"} 0.0' in told
+    said = Terminal(data_dir=server.data_dir, here=server.data_dir.parent).conductor("models", "stats")
+    assert (said.code, "Made ready ahead: beginnings 2 (used 2, in vain 0, 100 %)." in said.out) == (0, True)
 
     save(server, table(folder, "You are somebody else from now on, and you like the sea. " * 10))
     eventually(lambda: ready(server)["fetched"] == 3, "the new persona is read")

@@ -64,6 +64,16 @@ async def test_lines_become_pieces_ending_with_usage(client: EndpointClient, ups
     ]
 
 
+async def test_thoughts_come_apart_from_the_answer(client: EndpointClient, upstream: Upstream) -> None:
+    thinks = line({"message": {"role": "assistant", "content": "", "thinking": "so be it"}})
+    upstream.handlers["/api/chat"] = ndjson(thinks, said("yes"), line(END))
+
+    written = await pieces(client, upstream)
+
+    assert written[:2] == [Piece(reasoning="so be it"), Piece(text="yes")]
+    assert written[-1].reasoning == ""
+
+
 async def test_options_have_ollamas_names(client: EndpointClient, upstream: Upstream) -> None:
     upstream.handlers["/api/chat"] = ndjson(line(END))
     sampling = Sampling(max_tokens=5, temperature=0.0, repetition_penalty=1.2, seed=4, stop=("x",))

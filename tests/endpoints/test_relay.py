@@ -424,6 +424,7 @@ def test_exchanging_the_model_changes_nothing_else(
         b'{"model":"cheap","model":"dear"}',
         b'{"mod\\u0065l":"dear"}',
         b'{"a":{"model":"dear"},"mod\\u0065l":"cheap"}',
+        b'{"a":{"model":"dear"},"mod\\u0065l":"dear"}',
     ],
 )
 def test_a_model_that_two_readers_may_read_differently_is_refused(body: bytes) -> None:

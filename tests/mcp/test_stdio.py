@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.mcp.shelf import Shelf
 
+from conductor.app.installation import Installation
+from conductor.domain.errors import StorageError
 from conductor.faces.mcp.lines import Lines
 from conductor.faces.mcp.protocol import Dispatcher
+from conductor.faces.mcp.relay import Relay
 from conductor.faces.mcp.rpc import write
 from conductor.faces.mcp.stdio import Answerer, StdioServer
 
@@ -99,6 +103,36 @@ async def test_a_cancelled_request_ends_and_is_not_answered() -> None:
         talk.ask(1, "ping")
 
         assert (await talk.hear())["result"] == {}
+
+
+async def test_a_request_that_meets_an_error_of_ours_is_answered_and_so_is_the_next() -> None:
+    async def stumbling(message: Any, _raw: bytes, _hear: Any) -> bytes | None:
+        if message["method"] == "ping":
+            return b'{"jsonrpc":"2.0","id":2,"result":{}}'
+        raise StorageError("a secret of the house")
+
+    async with talking(Shelf(), stumbling) as (talk, _):
+        talk.ask(1, "tools/list")
+        refused = await talk.hear()
+        talk.say({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        talk.ask(2, "ping")
+
+        assert (refused["id"], refused["error"]["code"]) == (1, -32603)
+        assert "secret" not in refused["error"]["message"]
+        assert (await talk.hear())["result"] == {}
+
+
+async def test_a_key_that_others_could_read_is_told_to_the_client(tmp_path: Path) -> None:
+    installation = Installation.find(data_dir=tmp_path, environ={})
+    installation.paths.access_key.write_text("x" * 43)
+    installation.paths.access_key.chmod(0o644)
+    relay = Relay(installation)
+    relay._url = "http://127.0.0.1:9"  # as if a server had been found
+
+    async with talking(Shelf(), relay.answer) as (talk, _):
+        talk.ask(1, "ping")
+
+        assert "chmod 600" in (await talk.hear())["error"]["message"]
 
 
 async def test_what_was_asked_before_the_input_ended_is_still_answered() -> None:

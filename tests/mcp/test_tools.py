@@ -13,12 +13,15 @@ from tests.mcp.conftest import Ask
 
 from conductor.app.serving.calls import CallDecision
 from conductor.app.serving.open_call import Call
+from conductor.app.tool_list import ToolList
 from conductor.app.tools.confirmation import Confirmations
 from conductor.app.tools.generation import generation_tools
+from conductor.app.tools.offered import NoArguments, OfferedTool
 from conductor.domain.errors import Conflict, InvalidInput, NotFound
 from conductor.domain.generation import Finish, Piece, Usage
 from conductor.domain.json import JsonObject
 from conductor.domain.model import Category, ModelName, ModelState, Precision, ServedModel
+from conductor.faces.mcp.catalogue import ConductorCatalogue
 from conductor.serving.engine import Answer
 
 pytestmark = pytest.mark.anyio
@@ -91,6 +94,10 @@ async def test_an_answer_has_the_form_that_its_tool_promises(
         assert json.loads(spoken) == result["structuredContent"]
 
 
+async def test_a_whole_number_may_have_a_fraction_of_nothing(call: Ask) -> None:
+    assert not (await call("list_tasks", limit=2.0))["isError"]
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "field"),
     [
@@ -98,6 +105,7 @@ async def test_an_answer_has_the_form_that_its_tool_promises(
         ("get_task", {"task_id": 5}, "task_id"),
         ("get_task", {"task_id": "no such task"}, "task_id"),
         ("list_tasks", {"limit": 0}, "limit"),
+        ("list_tasks", {"limit": 2.5}, "limit"),
         ("list_tasks", {"state": ["asleep"]}, "state.0"),
         ("list_tasks", {"cursor": "\0"}, "cursor"),
         ("run_task", {"description": "x", "command": []}, "command"),
@@ -336,3 +344,14 @@ def test_a_token_ends_after_ten_minutes_and_with_its_process() -> None:
     now[0] = 601.0
     with pytest.raises(Conflict):
         confirmations.check(token, "it")
+
+
+async def test_only_a_call_that_took_too_long_is_said_to_have() -> None:
+    async def stumble(_given: NoArguments) -> Mapping[str, Any]:
+        raise TimeoutError("the disk did not answer")
+
+    tool = OfferedTool(name="stumble", title="", description="", arguments=NoArguments, answer=dict, act=stumble)
+    catalogue = ConductorCatalogue(ToolList([tool]), changes=None)  # type: ignore[arg-type]  # follows nothing here
+
+    with pytest.raises(TimeoutError, match="the disk"):
+        await catalogue.call("stumble", {})

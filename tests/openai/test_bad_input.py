@@ -73,6 +73,37 @@ async def test_a_model_that_does_not_exist_is_not_found(live: Live) -> None:
     ({"n": 100}, "n", "invalid_value"),
     ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "invalid_value"),
     ({"stop": ""}, "stop", "invalid_value"),
+    ({"stop": ["a", ""]}, "stop[1]", "invalid_value"),
+    ({"stop": [5]}, "stop[0]", "invalid_type"),
+    ({"stop": 5}, "stop", "invalid_type"),
+    ({"stop": "x" * 1001}, "stop", "invalid_value"),
+    ({"max_tokens": 68.5}, "max_tokens", "invalid_type"),
+    ({"max_tokens": 0.0}, "max_tokens", "invalid_value"),
+    ({"max_tokens": True}, "max_tokens", "invalid_type"),
+    ({"seed": 1.5}, "seed", "invalid_type"),
+    ({"seed": 2**63}, "seed", "invalid_value"),
+    ({"logprobs": True, "top_logprobs": 0.5}, "top_logprobs", "invalid_type"),
+    ({"temperature": "0.5"}, "temperature", "invalid_type"),
+    ({"messages": [{"role": "user", "content": []}]}, "messages[0].content", "invalid_value"),
+    ({"messages": [{"role": "user", "content": [{}]}]}, "messages[0].content[0].type", "missing_required_parameter"),
+    ({"messages": [{"role": "user", "content": ["x"]}]}, "messages[0].content[0]", "invalid_type"),
+    ({"messages": [{"role": "assistant", "content": None, "tool_calls": []}]}, "messages[0].content",
+     "missing_required_parameter"),
+    ({"tools": [TOOL], "tool_choice": 5}, "tool_choice", "invalid_type"),
+    ({"tools": [TOOL], "tool_choice": {"type": "king", "function": {"name": "weather"}}}, "tool_choice", "invalid_value"),
+    ({"tools": [TOOL], "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [
+        {"type": "function", "function": {"name": "sun"}}]}}}, "tool_choice", "invalid_value"),
+    ({"tools": [TOOL], "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [
+        {"type": "function", "function": {"name": ["weather"]}}]}}}, "tool_choice", "invalid_value"),
+    ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "string"}}}]},
+     "tools[0].function.parameters", "invalid_value"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}, "response_format.json_schema.schema",
+     "missing_required_parameter"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"$ref": "#/$defs/y"}}}},
+     "response_format.json_schema.schema/$ref", "invalid_value"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {
+        "properties": {f"p{number}": {"type": "string"} for number in range(20_000)}}}}},
+     "response_format.json_schema.schema", "invalid_value"),
     ({"logit_bias": {"50256": -100}}, "logit_bias", "unsupported_parameter"),
     ({"presence_penalty": 3}, "presence_penalty", "invalid_value"),
     ({"logit_bias": {"1": 1}}, "logit_bias", "unsupported_parameter"),
@@ -102,6 +133,59 @@ async def test_a_body_that_is_no_request_is_refused(live: Live, body: bytes) -> 
         await live.client.post("/chat/completions", content=body, cast_to=object)
 
     assert sorted(caught.value.response.json()["error"]) == ["code", "message", "param", "type"]
+
+
+@pytest.mark.parametrize(("body", "said"), [
+    ({"stop": 5}, "stop is 5; it must be text or a list"),
+    ({"stop": "x" * 1001}, "at most 1000 characters long"),
+    ({"stop": [""]}, 'stop[0] is ""; it must be at least 1 characters long'),
+    ({"messages": [{"role": "user", "content": [5]}]}, "messages[0].content[0] is 5; it must be an object"),
+    ({"tools": [{"type": "web_search"}]}, 'tools[0].type is "web_search"; it must be function'),
+    ({"temperature": "0.5"}, 'temperature is "0.5"; it must be a number'),
+])  # fmt: skip
+async def test_what_is_wrong_is_said_of_the_kind_that_was_meant(live: Live, body: dict[str, Any], said: str) -> None:
+    _, error = await refused(live.client, **body)
+
+    assert said in error["message"]
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens", "n", "seed", "top_logprobs"])
+async def test_a_whole_number_may_have_a_fraction_of_nothing(live: Live, script: Script, field: str) -> None:
+    body = {"model": CHAT_NAME, "messages": HELLO, "logprobs": True, field: 2.0}
+    answer: Any = await live.client.post("/chat/completions", body=body, cast_to=object)
+
+    assert answer["choices"]
+    sampling = script.asked[0].sampling
+    assert {type(number) for number in (sampling.max_tokens, sampling.seed, sampling.top_scores)} <= {int, type(None)}
+
+
+@pytest.mark.parametrize(("body", "param"), [
+    ({"stop": ["\ud800"]}, "stop[0]"),
+    ({"model": "\ud800"}, "model"),
+    ({"messages": [{"role": "user", "content": "x", "name": "\ud800"}]}, "messages[0].name"),
+    ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages[0].content"),
+    ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"\ud800": 1}}}]},
+     "tools[0].function.parameters"),
+])  # fmt: skip
+async def test_half_a_character_is_refused_where_it_stands(live: Live, body: dict[str, Any], param: str) -> None:
+    said = json.dumps({"model": CHAT_NAME, "messages": HELLO} | body).encode()
+    with pytest.raises(openai.BadRequestError) as caught:
+        await live.client.post("/chat/completions", content=said, cast_to=object)
+
+    assert (caught.value.type, caught.value.code, caught.value.param) == (
+        "invalid_request_error",
+        "invalid_value",
+        param,
+    )
+
+
+async def test_a_number_of_thousands_of_digits_is_refused_as_no_json(live: Live) -> None:
+    body = b'{"model": "%b", "messages": [], "seed": %b}' % (CHAT_NAME.encode(), b"9" * 5000)
+    with pytest.raises(openai.BadRequestError) as caught:
+        await live.client.post("/chat/completions", content=body, cast_to=object)
+
+    assert (caught.value.code, caught.value.type) == ("invalid_json", "invalid_request_error")
+    assert "thousands of digits" in caught.value.message
 
 
 async def test_a_model_that_cannot_keep_to_a_form_says_so(live: Live, script: Script) -> None:

@@ -13,8 +13,8 @@ from tests.openai.scripted import CHAT_NAME, Script
 import openai
 from conductor.adapters.clock import SystemClock
 from conductor.adapters.document_folder import DocumentFolder
-from conductor.app.serving.batches import Batches
-from conductor.domain.errors import StorageError
+from conductor.app.serving.batches import Batches, Performed
+from conductor.domain.errors import ModelError, StorageError
 from conductor.faces.http.openai.routes import OpenAI
 
 pytestmark = pytest.mark.anyio
@@ -138,6 +138,20 @@ async def test_a_batch_whose_answers_were_damaged_fails_and_the_next_one_goes_on
     assert "damaged" in str((failed.errors.data or [])[0].message)
 
 
+@pytest.mark.parametrize("status", ["validating", "in_progress"])
+async def test_a_batch_whose_file_was_deleted_fails_and_says_why(live: Live, status: str) -> None:
+    batch = await ended(live, await begun(live, line("a")))
+    await live.client.files.delete(batch.input_file_id)
+    live.batches.get(batch.id).status = status
+
+    await ended(live, await begun(live, line("b")))
+    failed = await live.client.batches.retrieve(batch.id)
+
+    assert failed.status == "failed"
+    assert failed.errors is not None
+    assert "was deleted" in str((failed.errors.data or [])[0].message)
+
+
 async def test_a_batch_that_cannot_be_written_fails_and_says_why(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(name: str, content: bytes) -> None:
         raise StorageError(f"{name} cannot be written: the disk is full")
@@ -152,6 +166,35 @@ async def test_a_batch_that_cannot_be_written_fails_and_says_why(live: Live, mon
     assert "the disk is full" in str((batch.errors.data or [])[0].message)
 
 
+async def test_a_batch_that_fails_on_its_way_gives_what_was_answered(
+    live: Live, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, answers = live.files.folder.append, 0
+
+    def filling(name: str, content: bytes) -> None:
+        nonlocal answers
+        answers += 1
+        if answers > 1:
+            raise StorageError("the disk is full")
+        append(name, content)
+
+    file_id = await sent(live, *(line(str(number)) for number in range(9)))
+    monkeypatch.setattr(live.files.folder, "append", filling)
+    batch = await live.client.batches.create(input_file_id=file_id, endpoint=CHAT, completion_window="24h")
+    batch = await ended(live, batch)
+
+    assert batch.status == "failed"
+    assert len(await entries(live, batch.output_file_id)) == 1
+
+
+async def test_files_of_batches_are_known_whoever_wrote_them(live: Live) -> None:
+    batch = await ended(live, await begun(live, line("a")))
+    kept = live.batches.get(batch.id)
+    (live.folder / "batches" / "batch_other.json").write_text('{"of": "another version", "output_file_id": "file-2"}')
+
+    assert await live.batches.writes_to() >= {kept.output_file_id, kept.error_file_id, "file-2"}
+
+
 async def test_a_batch_that_was_said_to_be_cancelled_does_not_complete(
     live: Live, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,9 +202,9 @@ async def test_a_batch_that_was_said_to_be_cancelled_does_not_complete(
     batches = Batches(folder, live.files, clock=SystemClock(), new_id=lambda: "1")
     answered, written, write = asyncio.Event(), threading.Event(), folder.write
 
-    async def perform(path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    async def perform(path: str, body: dict[str, Any]) -> Performed:
         await answered.wait()
-        return 200, {}
+        return Performed(200, {})
 
     def slowly(name: str, document: dict[str, Any]) -> None:
         if document["status"] == "cancelling":
@@ -175,7 +218,7 @@ async def test_a_batch_that_was_said_to_be_cancelled_does_not_complete(
     while batch.status != "in_progress":
         await asyncio.sleep(0.001)
     cancelling = asyncio.create_task(batches.cancel(batch.batch_id))
-    while batch.status != "cancelling":
+    while batch.cancelling_at is None:
         await asyncio.sleep(0.001)
     answered.set()
     for _ in range(50):
@@ -198,6 +241,23 @@ async def test_a_line_is_tried_again_where_the_model_fails_for_a_moment(live: Li
 
     assert batch.output_file_id is not None
     assert (len(script.asked), batch.error_file_id) == (3, None)
+
+
+async def test_a_line_is_not_tried_again_where_that_is_in_vain(
+    live: Live, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    async def damaged(*_: Any, **__: Any) -> None:
+        nonlocal asked
+        asked += 1
+        raise ModelError("model.gguf is damaged; fetch it again", details={"reason": "corrupt"})
+
+    monkeypatch.setattr(live.serving, "converse", damaged)
+    batch = await ended(live, await begun(live, line("a")))
+
+    assert (await entries(live, batch.error_file_id))["a"]["response"]["status_code"] == 503
+    assert asked == 1
 
 
 async def test_files_are_listed_read_and_deleted(live: Live) -> None:

@@ -70,6 +70,42 @@ async def test_what_was_chosen_but_needs_more_is_answered_by_a_general_engine(li
     assert "translation would need more" in document["why"]
 
 
+@pytest.mark.parametrize(("options", "field"), [
+    ({"target": "Klingon"}, "options.target"),
+    ({"target": "German", "source": "Klingon"}, "options.source"),
+    ({"target": "German", "register": "rude"}, "options.register"),
+    ({"target": 5}, "options.target"),
+    ({"targt": "German"}, "options.targt"),
+    ({}, "options.target"),
+])  # fmt: skip
+async def test_an_option_has_one_name_whoever_refuses_it(live: Live, options: dict[str, Any], field: str) -> None:
+    status, problem = await post(live, prompt="Good morning", category="translation", options=options)
+
+    assert (status, problem["field"]) == (422, field)
+    assert field.removeprefix("options.") in problem["detail"]
+
+
+@pytest.mark.parametrize("body", ['{"prompt": "x", "seed": %s}' % ("9" * 5000), "[" * 20_000])
+async def test_a_body_that_no_parser_takes_is_told_as_a_problem(live: Live, body: str) -> None:
+    async with aiohttp.ClientSession() as session, session.post(f"{live.url}/generate", data=body) as answer:
+        problem = await answer.json(content_type=None)
+
+    assert (answer.status, problem["status"]) in [(400, 400), (422, 422)]
+    assert "JSON" in problem["detail"]
+
+
+async def test_whole_numbers_may_have_a_fraction_of_nothing_and_no_other(live: Live, script: Script) -> None:
+    status, _ = await post(live, prompt="Hello", category="conversational_chat", max_tokens=3.0, seed=7.0)
+    refused, problem = await post(live, prompt="Hello", category="conversational_chat", max_tokens=3.5)
+
+    assert (status, script.asked[0].sampling.max_tokens, script.asked[0].sampling.seed) == (200, 3, 7)
+    assert (refused, problem["field"], problem["detail"]) == (
+        422,
+        "max_tokens",
+        "max_tokens is 3.5; it must be a whole number",
+    )
+
+
 async def test_a_translation_with_its_target_is_a_translation(live: Live, script: Script) -> None:
     script.words = ("Guten Morgen",)
     options = {"target": "German", "source": "English"}

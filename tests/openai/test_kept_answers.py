@@ -66,6 +66,7 @@ def stand(script: Script) -> Stand:
 @pytest.mark.anyio
 async def test_a_kept_answer_has_the_same_pieces_and_no_model_is_taken_for_it(stand: Stand) -> None:
     stand.script.tool_calls = (ToolCall(call_id="1", name="look", arguments="{}"),)
+    stand.script.thoughts = ("hm, ",)
     made, told = await stand.chat(top_scores=2)
     assert told == "miss"
     stand.script.words, stand.script.stumbles = ("never",), 9
@@ -73,7 +74,8 @@ async def test_a_kept_answer_has_the_same_pieces_and_no_model_is_taken_for_it(st
     assert told == "hit"
     assert len(stand.script.asked) == 1
     assert kept[:-1] == made[:-1]
-    assert kept[0].scores[0].top[1][1] == float("-inf")
+    assert kept[0].reasoning == "hm, "
+    assert kept[1].scores[0].top[1][1] == float("-inf")
     assert made[-1].usage is not None
     assert kept[-1].usage is not None
     assert kept[-1].usage.completion_tokens == made[-1].usage.completion_tokens

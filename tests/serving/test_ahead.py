@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.serving.simulated import (
     Server,
     SimulatedMachine,
@@ -15,8 +17,9 @@ from tests.serving.simulated import (
 
 from conductor.domain.generation import Message, Role
 from conductor.domain.model import Category, ModelName
-from conductor.serving.lifetimes.ahead import Kind, Means, Tally
+from conductor.serving.lifetimes.ahead import Means
 from conductor.serving.lifetimes.residence import Keeping
+from conductor.serving.lifetimes.tallies import Kind, Tally
 
 GB = 1_000_000_000
 KEEPING = Keeping(idle_s=300.0)
@@ -201,6 +204,29 @@ def test_reading_for_a_guess_gives_way_to_one_that_really_waits() -> None:
     simulate(world())
 
 
+def test_a_disk_that_fails_ends_nothing() -> None:
+    class Broken(Disk):
+        async def fetch(self, model: ModelName) -> AsyncGenerator[int, None]:
+            self.asked.append(model)
+            yield 10
+            raise ZeroDivisionError
+
+    async def world() -> None:
+        disk = Broken({})
+        models = {"a": SimulatedModel(GB), "b": SimulatedModel(GB)}
+        rows = [row("chat", "a"), row("code", "b")]
+        async with serving(SimulatedMachine(cpu=10 * GB), models, rows, KEEPING, Means(files=disk)) as server:
+            await habit(server, "chat", "code")
+            await asyncio.sleep(400)
+            await server.use("chat")
+            await asyncio.sleep(5)
+            assert disk.asked == ["b"]
+            assert await server.use("code") == "word"
+            assert tally(server, Kind.FILES) == Tally(fetched=1, used=1, bytes=10)
+
+    simulate(world())
+
+
 # Models.
 
 
@@ -357,5 +383,47 @@ def test_without_means_nothing_is_made_ready() -> None:
             assert all(one == Tally() for one in server.desk.ahead.tallies.values())
             assert server.backend.loads() == 2
             assert not server.backend.runners[0].read
+
+    simulate(world())
+
+
+# All together.
+
+#: After how many seconds who is asked for, and for how long; `unload` unloads it by hand.
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.5, 3.0, 40.0, 400.0]), st.sampled_from("abc"), st.sampled_from(["0", "2", "unload"])
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS, st.sampled_from([1_500_000_000, 2_500_000_000, 10 * GB]))
+def test_whatever_is_made_ready_everybody_is_served_and_the_counts_add_up(
+    steps: list[tuple[float, str, str]], memory: int
+) -> None:
+    async def world() -> None:
+        disk = Disk({"a": 30, "b": 200, "c": 10})
+        models = {"a": SimulatedModel(GB), "b": SimulatedModel(GB, load_s=20.0), "c": SimulatedModel(GB, stubborn=True)}
+        rows = [row(name, name) for name in models]
+        means = Means(files=disk, beginnings=True, leisure=Rest())
+        async with serving(SimulatedMachine(cpu=memory), models, rows, Keeping(idle_s=60.0), means) as server:
+            server.desk.ahead.begin_with(lambda category: system(f"You are {category}"))
+
+            async def step(category: str, what: str) -> None:
+                if what == "unload":
+                    await server.desk.unload(Category(category))
+                else:
+                    assert await server.use(category, what) == "word"
+
+            async with asyncio.timeout(100_000), asyncio.TaskGroup() as group:
+                for later_s, category, what in steps:
+                    await asyncio.sleep(later_s)
+                    group.create_task(step(category, what))
+            tallies = server.desk.ahead.tallies.values()
+        for one in tallies:
+            assert 0 <= one.used + one.wasted <= one.fetched
+            assert one.hit_rate is None or 0 <= one.hit_rate <= 1
 
     simulate(world())

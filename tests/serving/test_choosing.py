@@ -8,14 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.serving.simulated import LoopClock, row
 
-from conductor.domain.errors import NotFound
+from conductor.domain.errors import InvalidInput, NotFound
 from conductor.domain.model import Category, ModelState, Precision
 from conductor.serving.choosing import Candidate, Choice, candidates, choose, chosen
 from conductor.serving.registry import ModelKey, Registry
+from conductor.serving.settings_md.parse import parse
 
 CODE, CHAT, MATH, GENERAL = (
     Category(name) for name in ("code_generation", "conversational_chat", "mathematical_reasoning", "general_reasoning")
 )
+HEAD = """| Category/Area | Best Open Source Model | VRAM/RAM Requirements | Technical Model Name | Stay Loaded | Precision |
+|---|---|---|---|---|---|"""
 
 
 def served(*categories: Category, loaded: Category | None = None, failed: Category | None = None) -> list[Candidate]:
@@ -131,3 +134,60 @@ def test_whatever_is_read_something_served_is_chosen_and_explained_in_one_senten
     assert answer.why.count(".") == 1
     if any(one.state is not ModelState.ERROR for one in all_of_them):
         assert next(one for one in all_of_them if one.category == answer.category).state is not ModelState.ERROR
+
+
+def with_eyes(**sees: bool | None) -> list[Candidate]:
+    return [
+        Candidate(category=Category(name), title=f"M-{name[:4]}", state=ModelState.ABSENT, sees=one)
+        for name, one in sees.items()
+    ]
+
+
+class Reads:
+    """Reads the same of every request."""
+
+    def __init__(self, **shares: float) -> None:
+        self.shares = {Category(name): share for name, share in shares.items()}
+
+    async def categories(self, text: str) -> Mapping[Category, float]:
+        return self.shares
+
+
+def shown(served: list[Candidate], **shares: float) -> Choice:
+    return asyncio.run(choose("what is this?", served, Reads(**shares), with_pictures=True))
+
+
+def test_a_picture_goes_to_a_model_that_sees_whatever_the_request_reads_like() -> None:
+    eyes = with_eyes(code_generation=False, conversational_chat=True, general_reasoning=True)
+    assert shown(eyes, code_generation=0.9).category == GENERAL
+    assert "reads like code generation, whose model sees no pictures" in shown(eyes, code_generation=0.9).why
+    assert shown(eyes, conversational_chat=0.9).category == CHAT
+    only = shown(with_eyes(code_generation=False, conversational_chat=True), code_generation=0.9)
+    assert only.why == "M-conv for conversational chat: it is the only one that sees pictures."
+
+
+def test_models_that_are_known_to_see_come_before_those_that_may() -> None:
+    assert shown(with_eyes(general_reasoning=None, conversational_chat=True), general_reasoning=0.9).category == CHAT
+    assert shown(with_eyes(general_reasoning=None, conversational_chat=False)).category == GENERAL
+
+
+def test_where_no_model_sees_the_row_that_would_help_is_named() -> None:
+    with pytest.raises(InvalidInput) as chat:
+        shown(with_eyes(general_reasoning=False, embeddings=True))
+    with pytest.raises(InvalidInput) as full:
+        shown(
+            with_eyes(
+                general_reasoning=False, conversational_chat=False, question_answering=False, creative_writing=False
+            )
+        )
+    row = next(part for part in chat.value.message.splitlines() if "| Conversational Chat |" in part)
+    table = parse(f"{HEAD}\n{row[row.index('|') :]}".replace("HOST:PORT", "host:1"))
+
+    assert [(each.category, each.name) for each in table.rows] == [(CHAT, "http://host:1/v1#MODEL")]
+    assert "in place of M-gene into the row General Reasoning of SETTINGS.md" in full.value.message
+
+
+def test_whether_a_model_sees_is_known_from_its_name_until_it_is_loaded() -> None:
+    registry = Registry(clock=LoopClock())
+    rows = [row("chat", "http://host/v1#m"), row("code", "owner/name"), row("math", "llama-server:m.gguf")]
+    assert [one.sees for one in candidates(rows, registry)] == [None, False, False]

@@ -110,6 +110,11 @@ class DocumentFolder:
         except FileNotFoundError:
             return 0
 
+    def without_document(self) -> list[str]:
+        """Names of bytes that belong to no document."""
+        found = [path for path in self._root.glob("*.bytes") if not path.with_suffix(".json").exists()]
+        return sorted(path.stem for path in found if _NAME.fullmatch(path.stem))
+
     def append(self, name: str, content: bytes) -> None:
         """Add to the bytes of a document that may not be written yet.
 

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from conductor.app.serving.metrics import AheadMetrics, AnswerCacheMetrics, CallMetrics
 from conductor.domain.event import TaskEvent
 from conductor.domain.task import FINAL, Task
-from conductor.serving.lifetimes.ahead import Kind, Tally
+from conductor.serving.lifetimes.tallies import Kind, Tally
 from conductor.serving.ports import LevelCounts
 
 

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
 
 from conductor.domain.errors import InvalidInput
 from conductor.domain.json import JsonObject, JsonValue
@@ -166,7 +167,26 @@ def _bounded(schema: JsonObject) -> dict[str, Any]:
     own = {named for path, named in _named(plain, ()) if path[-1] == "$id"}
     for path, said in _named(plain, ()):
         _check(path, said, own)
+        if path[-1] == "$ref" and said.startswith("#/") and not own and not _leads_somewhere(plain, said):
+            place = _pointer(path)
+            raise InvalidInput(
+                f"schema{place}: {said[:100]!r} leads nowhere; put what it means under $defs", field=f"schema{place}"
+            )
     return plain
+
+
+def _leads_somewhere(schema: Any, reference: str) -> bool:
+    """Whether a JSON Pointer (RFC 6901, 6) of a schema that has no parts with addresses of their own finds a schema."""
+    found = schema
+    for name in unquote(reference).split("/")[1:]:
+        name = name.replace("~1", "/").replace("~0", "~")
+        if isinstance(found, dict) and name in found:
+            found = found[name]
+        elif isinstance(found, list) and name.isdecimal() and int(name) < len(found):
+            found = found[int(name)]
+        else:
+            return False
+    return isinstance(found, dict | bool)
 
 
 def _check(path: tuple[str | int, ...], said: str, own: set[str]) -> None:

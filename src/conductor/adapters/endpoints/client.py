@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from conductor.adapters.endpoints.failures import EndpointError, parsed, reason, told
+from conductor.adapters.endpoints.failures import EndpointError, parsed, reason, retry_after_s, told
+from conductor.domain.errors import ConductorError, InvalidInput, Overloaded
 from conductor.domain.json import JsonValue
 from conductor.domain.redaction import MASK
 from conductor.domain.units import KIB, MIB
@@ -28,6 +29,15 @@ MOST_ANSWER_BYTES: Final = 64 * MIB
 #: Idle connections are given up before the usual 5 s of the servers (uvicorn, Node): they would close them under a request.
 _KEEP_ALIVE_S: Final = 4.0
 _READ_BUFFER: Final = 64 * KIB
+_MOST_REFUSAL_BYTES: Final = 64 * KIB
+#: How long the rest of a refusal is waited for.
+_REFUSED_WITHIN_S: Final = 5.0
+#: Statuses that say that the request itself is at fault.
+_AT_FAULT: Final = frozenset({400, 413, 422})
+_TOO_LARGE: Final = 413
+_BUSY: Final = frozenset({429, 503})
+#: Of a server that has too much to do and does not say for how long.
+_USUAL_WAIT_S: Final = 0.5
 
 Keys = Callable[[str], str | None]
 
@@ -145,9 +155,35 @@ class EndpointClient:
             raise self.refusal(origin, url, status, body)
         return parsed(body, url)
 
+    def said(self, origin: str, body: bytes) -> str:
+        """What an error body says, without the origin's key."""
+        return self.without_key(origin, reason(body))
+
+    async def refused(self, origin: str, url: str, response: "ClientResponse") -> ConductorError:
+        """What it is told as that a model's server does not take a request; reads what it says about it.
+
+        Returns `InvalidInput` where the request is at fault, `Overloaded` where there is too much to do, else as `refusal`.
+        """
+        return self.refused_as(origin, url, response.status, response.headers, await _beginning(response))
+
+    def refused_as(self, origin: str, url: str, status: int, headers: Mapping[str, str], body: bytes) -> ConductorError:
+        """As `refused`, of an exchange that is over."""
+        if status == _TOO_LARGE:
+            said = self.said(origin, body)
+            return InvalidInput(f"this is larger than {url} takes: {said}; send smaller pictures, or shorter texts")
+        if status in _AT_FAULT:
+            return InvalidInput(f"{url} refuses this: {self.said(origin, body)}")
+        if status in _BUSY:
+            wait_s = retry_after_s(headers)
+            return Overloaded(
+                f"{url} has too much to do: {self.said(origin, body)}",
+                retry_after_s=_USUAL_WAIT_S if wait_s is None else wait_s,
+            )
+        return self.refusal(origin, url, status, body)
+
     def refusal(self, origin: str, url: str, status: int, body: bytes) -> EndpointError:
         """What an error status is told as."""
-        said = self.without_key(origin, reason(body))
+        said = self.said(origin, body)
         if status in (401, 403):
             what = f"refused the key ({status}: {said}); set the key of {origin} in the settings"
         elif 300 <= status < 400:
@@ -171,6 +207,16 @@ class EndpointClient:
             if size > most_bytes:
                 raise EndpointError(f"{url} sent more than {most_bytes:,} bytes; check what it is", again=False)
         return b"".join(pieces)
+
+
+async def _beginning(response: "ClientResponse") -> bytes:
+    """The first bytes of a refusal's body; what has come of it when time is over."""
+    begun = b""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_REFUSED_WITHIN_S):
+            while len(begun) < _MOST_REFUSAL_BYTES and (piece := await response.content.readany()):
+                begun += piece
+    return begun
 
 
 def _trace() -> dict[str, str]:

@@ -43,13 +43,17 @@ def told(url: str) -> Iterator[None]:
         raise EndpointError(f"{url} fell silent; check whether it is overloaded", again=True) from silent
     except aiohttp.ClientResponseError as garbled:
         raise EndpointError(
-            f"{url} does not speak HTTP as it should ({garbled.message.splitlines()[0][:SHOWN]}); check the address",
+            f"{url} does not speak HTTP as it should ({_first_line(garbled.message)}); check the address",
             again=False,
         ) from garbled
     except (aiohttp.ClientError, ValueError) as wrong:
         raise EndpointError(
             f"{url} cannot be asked ({type(wrong).__name__}); check the address", again=False
         ) from wrong
+
+
+def _first_line(message: str) -> str:
+    return next(iter(message.splitlines()), "")[:SHOWN]
 
 
 def parsed(body: bytes | str, url: str) -> JsonValue:

@@ -8,22 +8,23 @@ Source: ollama's docs/openapi.yaml. Not covered: log probabilities (asked for, t
 """
 
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from conductor.adapters.endpoints.client import EndpointClient
-from conductor.adapters.endpoints.failures import EndpointError, parsed, reason, retry_after_s
+from conductor.adapters.endpoints.failures import EndpointError, parsed
 from conductor.adapters.endpoints.openai_request import message_of, tool_of
 from conductor.adapters.endpoints.openai_runner import estimated_tokens, unit_vector
 from conductor.adapters.endpoints.stream_lines import lines
 from conductor.adapters.endpoints.written import WholeCharacters
-from conductor.domain.errors import InvalidInput, Overloaded
+from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Finish, Generation, Message, Picture, Piece, ToolCall, Usage
 from conductor.serving.ports import RunnerFacts
 
 _LIST_WITHIN_S: Final = 10.0
-_MOST_REFUSAL_BYTES: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,17 +105,15 @@ class OllamaRunner:
         url = f"{self._origin}{path}"
         async with self._client.answer(self._origin, "POST", url, document) as response:
             if response.status != 200:
-                body = await response.content.read(_MOST_REFUSAL_BYTES)
-                raise self._refused(url, response.status, body, retry_after_s(response.headers))
-            reader = _Reader(url)
-            async for line in lines(response.content.iter_any(), url):
-                if not line.strip():
-                    continue
-                piece = reader.piece(line)
-                if piece is not None:
-                    yield piece
-                if piece is not None and piece.finish is not None:
-                    return
+                raise await self._client.refused(self._origin, url, response)
+            reader = _Reader(url, partial(self._client.said, self._origin))
+            async with aclosing(lines(response.content.iter_any(), url)) as whole:
+                async for line in whole:
+                    piece = reader.piece(line) if line.strip() else None
+                    if piece is not None:
+                        yield piece
+                    if piece is not None and piece.finish is not None:
+                        return
         raise EndpointError(f"{url} broke off in the middle of its answer; ask again", again=True)
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
@@ -123,12 +122,12 @@ class OllamaRunner:
         document = {"model": self._model, "input": list(texts), "truncate": False}
         status, headers, body = await self._client.ask(self._origin, "POST", url, document)
         if status != 200:
-            raise self._refused(url, status, body, retry_after_s(headers))
+            raise self._client.refused_as(self._origin, url, status, headers, body)
         answer: Any = parsed(body, url)
         try:
             vectors = [unit_vector(numbers) for numbers in answer["embeddings"]]
             read = int(answer.get("prompt_eval_count", 0))
-        except (KeyError, TypeError, ValueError, AttributeError) as wrong:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as wrong:
             raise EndpointError(f"{url} answered no embeddings; check the model", again=False) from wrong
         if len(vectors) != len(texts):
             raise EndpointError(f"{url} answered {len(vectors)} vectors for {len(texts)} texts", again=False)
@@ -140,15 +139,6 @@ class OllamaRunner:
 
     async def close(self) -> None:
         """Nothing is held here: Ollama unloads by itself."""
-
-    def _refused(self, url: str, status: int, body: bytes, wait_s: float | None) -> Exception:
-        if status in (400, 413, 422):
-            return InvalidInput(f"{url} refuses this: {self._client.without_key(self._origin, reason(body))}")
-        if status in (429, 503):
-            return Overloaded(
-                f"{url} has too much to do: {reason(body)}", retry_after_s=1.0 if wait_s is None else wait_s
-            )
-        return self._client.refusal(self._origin, url, status, body)
 
 
 def _request(asked: Generation, model: str) -> tuple[str, dict[str, Any]]:
@@ -214,10 +204,14 @@ def _picture(picture: Picture) -> str:
 
 
 class _Reader:
-    """Reads the lines of one stream into pieces."""
+    """Reads the lines of one stream into pieces.
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    Args:
+        said: what an error's line says, for people.
+    """
+
+    def __init__(self, url: str, said: Callable[[bytes], str]) -> None:
+        self._url, self._said = url, said
         self._characters, self._thoughts = WholeCharacters(), WholeCharacters()
         self._calls: list[ToolCall] = []
 
@@ -227,7 +221,7 @@ class _Reader:
         if not isinstance(document, dict):
             raise EndpointError(f"{self._url} streams something that is no answer of Ollama", again=False)
         if document.get("error"):
-            raise EndpointError(f"{self._url} failed while it wrote: {reason(line)}", again=True)
+            raise EndpointError(f"{self._url} failed while it wrote: {self._said(line)}", again=True)
         message = document.get("message")
         message = message if isinstance(message, Mapping) else {}
         text = message.get("content", document.get("response"))

@@ -11,29 +11,25 @@ count nothing then).
 
 import asyncio
 import contextlib
+import itertools
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from conductor.adapters.endpoints.client import EndpointClient
-from conductor.adapters.endpoints.failures import EndpointError, parsed, reason, retry_after_s
+from conductor.adapters.endpoints.failures import EndpointError, parsed, retry_after_s
 from conductor.adapters.endpoints.openai_request import request_of
 from conductor.adapters.endpoints.stream_lines import events
 from conductor.adapters.endpoints.written import CallsInPieces, WholeCharacters
-from conductor.domain.errors import InvalidInput, Overloaded
 from conductor.domain.generation import Finish, Generation, Piece, TokenScore, Usage
 from conductor.serving.ports import RunnerFacts
 
-#: Statuses that say that the request itself is at fault.
-_AT_FAULT: Final = frozenset({400, 413, 422})
-_TOO_LARGE: Final = 413
-_BUSY: Final = frozenset({429, 503})
 _AGAIN: Final = frozenset({429, 500, 502, 503, 504})
 _MOST_ATTEMPTS: Final = 3
 _FIRST_WAIT_S: Final = 0.5
 #: One that asks to wait longer is not waited for; the caller is told instead.
 _LONGEST_WAIT_S: Final = 20.0
-_MOST_REFUSAL_BYTES: Final = 65_536
 #: Text of most languages has more bytes a token; so the estimate is rather too high.
 _BYTES_A_TOKEN: Final = 3
 _FINISHES: Final = {
@@ -66,8 +62,8 @@ class OpenAIRunner:
         """Write; errors as `Runner.generate`, and `Overloaded` where the endpoint has too much to do."""
         path, document = request_of(asked, self._model)
         url = f"{self._base}{path}"
-        async with self._stream(url, document) as data:
-            reader = _Reader(url, asked)
+        async with self._stream(url, document) as accepted, contextlib.aclosing(accepted) as data:
+            reader = _Reader(url, asked, partial(self._client.said, self._origin))
             async for event in data:
                 if event == b"[DONE]":
                     break
@@ -79,16 +75,14 @@ class OpenAIRunner:
         """Unit vectors; errors as `Runner.embed`."""
         url = f"{self._base}/embeddings"
         document = {"model": self._model, "input": list(texts), "encoding_format": "float"}
-        status, _, body = await self._client.ask(self._origin, "POST", url, document)
-        if status in _AT_FAULT:
-            raise InvalidInput(f"{url} refuses this: {self._client.without_key(self._origin, reason(body))}")
+        status, headers, body = await self._client.ask(self._origin, "POST", url, document)
         if status != 200:
-            raise self._client.refusal(self._origin, url, status, body)
+            raise self._client.refused_as(self._origin, url, status, headers, body)
         answer: Any = parsed(body, url)
         try:
             rows = sorted(answer["data"], key=lambda row: row["index"])
             vectors = [unit_vector(row["embedding"]) for row in rows]
-        except (KeyError, TypeError, ValueError) as wrong:
+        except (KeyError, TypeError, ValueError, OverflowError) as wrong:
             raise EndpointError(f"{url} answered no embeddings; check the model", again=False) from wrong
         if len(vectors) != len(texts):
             raise EndpointError(f"{url} answered {len(vectors)} vectors for {len(texts)} texts", again=False)
@@ -110,50 +104,41 @@ class OpenAIRunner:
         """Nothing is held here: the connections are the client's."""
 
     @contextlib.asynccontextmanager
-    async def _stream(self, url: str, document: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def _stream(self, url: str, document: Mapping[str, Any]) -> AsyncIterator[AsyncGenerator[bytes, None]]:
         """The events of an accepted request, after as many attempts as it takes and may take."""
         for attempt in range(_MOST_ATTEMPTS):
             async with self._client.answer(self._origin, "POST", url, document) as response:
                 if response.status == 200:
                     yield _checked(response.content_type, response.content.iter_any(), url)
                     return
-                body = await response.content.read(_MOST_REFUSAL_BYTES)
+                refused = await self._client.refused(self._origin, url, response)
                 wait_s = retry_after_s(response.headers)
-            refused = self._refused(url, response.status, body, wait_s)
             if wait_s is None:
                 wait_s = _FIRST_WAIT_S * 2**attempt
             if response.status not in _AGAIN or attempt == _MOST_ATTEMPTS - 1 or wait_s > _LONGEST_WAIT_S:
                 raise refused
             await asyncio.sleep(wait_s)
 
-    def _refused(self, url: str, status: int, body: bytes, wait_s: float | None) -> Exception:
-        said = self._client.without_key(self._origin, reason(body))
-        if status == _TOO_LARGE:
-            return InvalidInput(f"this is larger than {url} takes: {said}; send smaller pictures, or shorter texts")
-        if status in _AT_FAULT:
-            return InvalidInput(f"{url} refuses this: {said}")
-        if status in _BUSY:
-            return Overloaded(
-                f"{url} has too much to do: {said}", retry_after_s=_FIRST_WAIT_S if wait_s is None else wait_s
-            )
-        return self._client.refusal(self._origin, url, status, body)
-
 
 #: What a prompt consists of.
 _TOKENIZED: Final = frozenset({"messages", "prompt", "tools"})
 
 
-def _checked(content_type: str, chunks: AsyncIterator[bytes], url: str) -> AsyncIterator[bytes]:
+def _checked(content_type: str, chunks: AsyncIterator[bytes], url: str) -> AsyncGenerator[bytes, None]:
     if content_type != "text/event-stream":
         raise EndpointError(f"{url} answered {content_type!r} instead of a stream; check the address", again=False)
     return events(chunks, url)
 
 
 class _Reader:
-    """Reads the events of one stream into pieces."""
+    """Reads the events of one stream into pieces.
 
-    def __init__(self, url: str, asked: Generation) -> None:
-        self._url = url
+    Args:
+        said: what an error's event says, for people.
+    """
+
+    def __init__(self, url: str, asked: Generation, said: Callable[[bytes], str]) -> None:
+        self._url, self._said = url, said
         self._characters, self._thoughts = WholeCharacters(), WholeCharacters()
         self._calls = CallsInPieces()
         self._finish: Finish | None = None
@@ -166,7 +151,7 @@ class _Reader:
         if not isinstance(document, dict):
             raise EndpointError(f"{self._url} streams something that is no completion", again=False)
         if document.get("error"):
-            raise EndpointError(f"{self._url} failed while it wrote: {reason(event)}", again=True)
+            raise EndpointError(f"{self._url} failed while it wrote: {self._said(event)}", again=True)
         self._usage = usage_of(document.get("usage")) or self._usage
         choices = document.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
@@ -198,7 +183,7 @@ class _Reader:
         if ending == "content_filter":
             raise EndpointError(f"{self._url} withheld the answer: its content filter stopped it", again=False)
         if ending is not None:
-            self._finish = _FINISHES.get(ending, Finish.STOP)
+            self._finish = _FINISHES.get(str(ending), Finish.STOP)
         whole = self._characters.add(text) if isinstance(text, str) else ""
         thought = self._thoughts.add(thought_of(delta)) if self._is_chat else ""
         scores = scores_of(choice.get("logprobs"))
@@ -238,23 +223,35 @@ def scores_of(told: object) -> tuple[TokenScore, ...]:
         if isinstance(told.get("content"), list):
             return tuple(
                 TokenScore(
-                    row["token"],
+                    _token(row["token"]),
                     float(row["logprob"]),
-                    tuple((other["token"], float(other["logprob"])) for other in row.get("top_logprobs") or ()),
+                    tuple((_token(other["token"]), float(other["logprob"])) for other in row.get("top_logprobs") or ()),
                 )
                 for row in told["content"]
             )
-        rows = zip(told["tokens"], told["token_logprobs"], told.get("top_logprobs") or (), strict=False)
-        return tuple(TokenScore(token, float(score), tuple((top or {}).items())) for token, score, top in rows)
-    except (KeyError, TypeError, ValueError):
+        tops = told.get("top_logprobs") or itertools.repeat(None)  # where none are asked for, OpenAI says null
+        rows = zip(told["tokens"], told["token_logprobs"], tops, strict=False)
+        return tuple(
+            TokenScore(
+                _token(token), float(score), tuple((other, float(value)) for other, value in (top or {}).items())
+            )
+            for token, score, top in rows
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return ()
+
+
+def _token(told: object) -> str:
+    if not isinstance(told, str):
+        raise TypeError("a token is text")
+    return told
 
 
 def unit_vector(numbers: object) -> list[float]:
     """The vector at length 1.
 
     Raises:
-        ValueError, TypeError: these are no finite numbers, or all of them are 0.
+        ValueError, TypeError, OverflowError: these are no finite numbers, or all of them are 0.
     """
     vector = [float(number) for number in numbers]  # type: ignore[attr-defined]
     length = math.hypot(*vector)

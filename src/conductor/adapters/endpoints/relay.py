@@ -24,6 +24,9 @@ from conductor.domain.units import KIB
 #: The last event of a stream, or the end of a document, in which `usage` stands.
 _TAIL_BYTES: Final = 4 * KIB
 _MODEL: Final = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+#: The same name, whose letters may also be written by their numbers.
+_SPELT: Final = re.compile(rb'"(?:m|\\u006[dD])(?:o|\\u006[fF])(?:d|\\u0064)(?:e|\\u0065)(?:l|\\u006[cC])"\s*:')
+_PLAIN: Final = re.compile(rb'"model"\s*:')
 _PROMPT: Final = re.compile(rb'"prompt_tokens"\s*:\s*(\d{1,12})')
 _WRITTEN: Final = re.compile(rb'"completion_tokens"\s*:\s*(\d{1,12})')
 _CACHED: Final = re.compile(rb'"cached_tokens"\s*:\s*(\d{1,12})')
@@ -76,13 +79,19 @@ def read_asked(body: bytes) -> Asked:
 
 def _place(body: bytes, model: str) -> tuple[int, int]:
     """Where the value of the top-level `model` stands."""
+    if b"\\u00" in body and len(_SPELT.findall(body)) != len(_PLAIN.findall(body)):
+        raise _not_once()
     places = [match.span(1) for match in _MODEL.finditer(body)]
     if len(places) > 1:
         at_top = _starts_at_top(body, frozenset(start for start, _ in places))
         places = [span for span in places if span[0] in at_top]
     if len(places) != 1 or orjson.loads(body[slice(*places[0])]) != model:
-        raise InvalidInput('the body must name its model once, as "model"', field="model")
+        raise _not_once()
     return places[0]
+
+
+def _not_once() -> InvalidInput:
+    return InvalidInput('the body must name its model once, as "model"', field="model")
 
 
 def _starts_at_top(body: bytes, candidates: frozenset[int]) -> set[int]:

@@ -4,7 +4,8 @@ Server-sent events as WHATWG's HTML standard has them (9.2.6): `data:` lines up 
 other fields are left out. An event that the end of the stream cuts off is dropped, as the standard says.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Final
 
 from conductor.adapters.endpoints.failures import EndpointError
@@ -16,7 +17,7 @@ _DONE: Final = b"[DONE]"
 
 async def lines(
     chunks: AsyncIterator[bytes], source: str, *, most_bytes: int = MOST_LINE_BYTES
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Lines without their ends (`\\n` or `\\r\\n`); what follows the last end is the last line.
 
     Raises:
@@ -37,14 +38,27 @@ async def lines(
         yield bytes(held.removesuffix(b"\r"))
 
 
-async def events(chunks: AsyncIterator[bytes], source: str) -> AsyncIterator[bytes]:
-    """The data of each server-sent event. Lines of one event are joined by a line feed."""
+async def events(
+    chunks: AsyncIterator[bytes], source: str, *, most_bytes: int = MOST_LINE_BYTES
+) -> AsyncGenerator[bytes, None]:
+    """The data of each server-sent event. Lines of one event are joined by a line feed.
+
+    Raises:
+        EndpointError: an event, or a line, is longer than `most_bytes`.
+    """
     data: list[bytes] = []
-    async for line in lines(chunks, source):
-        if line.startswith(b"data:"):
-            data.append(line[5:].removeprefix(b" "))
-        elif not line and data:
-            yield b"\n".join(data)
-            data = []
+    held_bytes = 0
+    async with aclosing(lines(chunks, source, most_bytes=most_bytes)) as whole:
+        async for line in whole:
+            if line.startswith(b"data:"):
+                data.append(line[5:].removeprefix(b" "))
+                held_bytes += len(line)
+                if held_bytes > most_bytes:
+                    raise EndpointError(
+                        f"{source} sent an event of more than {most_bytes:,} bytes; check what it is", again=False
+                    )
+            elif not line and data:
+                yield b"\n".join(data)
+                data, held_bytes = [], 0
     if data == [_DONE]:  # many servers end without the empty line
         yield _DONE

@@ -16,6 +16,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +40,14 @@ _PATIENCE_S: Final = 600.0
 _QUIET: Final = -1
 #: Tokens of a beginning that are read at once: as long as a request may have to wait for it.
 _WARMED_AT_ONCE: Final = 64
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where a beginning is kept, and how much of it was read there."""
+
+    slot: int
+    read: int = 0
 
 
 class LlamaCppEngine:
@@ -76,7 +85,7 @@ class LlamaCppEngine:
         self._guard = threading.Lock()
         self._warming = 0  # number of the beginning that is being read
         self._reading = threading.Lock()  # held during a stretch of it
-        self._slots: dict[tuple[int, ...], int] = {}
+        self._places: dict[tuple[int, ...], _Place] = {}
         self._rows = most_rows
         context = most_context_tokens or _LONGEST_UNASKED
         try:
@@ -204,18 +213,20 @@ class LlamaCppEngine:
         """
         try:
             tokens = common_tokens(beginning, self._tokens_of_messages)
-            slot = self._slots.setdefault(tuple(tokens), self._rows - 1 - len(self._slots) % self._rows)
+            place = self._places.setdefault(tuple(tokens), _Place(self._rows - 1 - len(self._places) % self._rows))
             known = ready = 0
             while ready < len(tokens):
                 with self._reading:
                     if self._warming != number or self._open:
                         break
-                    until = min(len(tokens), ready + _WARMED_AT_ONCE)
+                    # A shorter text than the last one would have the rest forgotten.
+                    until = min(len(tokens), max(ready, place.read) + _WARMED_AT_ONCE)
                     wanted: JsonObject = {"prompt": [*tokens[:until]], "n_predict": 0, "cache_prompt": True}
-                    read = self._asked("POST", "/completion", {**wanted, "id_slot": slot})
-                known = known or int(read["timings"]["cache_n"])
-                ready = until
-            tell(Warmed(len(tokens), min(known, ready), ready))
+                    read = self._asked("POST", "/completion", {**wanted, "id_slot": place.slot})
+                computed = int(read["timings"]["prompt_n"])
+                known += until - ready - computed if computed > 1 else until - ready  # the last one always is
+                ready = place.read = until
+            tell(Warmed(len(tokens), known, ready))
         except (InvalidInput, ModelError) as failed:
             tell(failed)
         except (LookupError, TypeError, ValueError) as broken:

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from conductor.adapters.endpoints.client import EndpointClient
-from conductor.adapters.endpoints.failures import EndpointError, parsed, reason
+from conductor.adapters.endpoints.failures import EndpointError, parsed
 from conductor.adapters.endpoints.openai_request import request_of
 from conductor.adapters.endpoints.openai_runner import OpenAIRunner, estimated_tokens
 from conductor.adapters.endpoints.stream_lines import events
@@ -22,7 +22,6 @@ from conductor.serving.ports import RunnerFacts
 #: A broken connection is often noticed before the end of the program that broke it.
 _DEATH_S: Final = 3.0
 _COUNTING_S: Final = 30.0
-_MOST_REFUSAL_BYTES: Final = 65_536
 _COUNTED: Final = frozenset({"model", "messages", "prompt", "tools"})
 
 
@@ -149,15 +148,13 @@ class LlamaServerRunner(ServerRunner):
         }  # fmt: skip
         async with self._client.answer(origin, "POST", url, document) as response:
             if response.status != HTTPStatus.OK:
-                body = await response.content.read(_MOST_REFUSAL_BYTES)
-                if response.status == HTTPStatus.BAD_REQUEST:
-                    raise InvalidInput(f"{self._facts.backend} refuses this: {reason(body)}", field="suffix")
-                raise self._client.refusal(origin, url, response.status, body)
-            async for event in events(response.content.iter_any(), url):
-                piece = _piece_of(parsed(event, url), url)
-                yield piece
-                if piece.finish is not None:
-                    return
+                raise await self._client.refused(origin, url, response)
+            async with aclosing(events(response.content.iter_any(), url)) as told:
+                async for event in told:
+                    piece = _piece_of(parsed(event, url), url)
+                    yield piece
+                    if piece.finish is not None:
+                        return
         raise EndpointError(f"{url} broke off in the middle of its answer; ask again", again=True)
 
     async def _counted(self, asked: Generation) -> int:

@@ -195,6 +195,7 @@ async def set_up_serving(
     batches = Batches(DocumentFolder(root / "batches"), files, clock=clock, new_id=_new_id)
     await files.recover()
     await batches.recover()
+    await files.drop_strays(but=await batches.writes_to())
     return ServingParts(
         serving=serving,
         table=table,

@@ -22,6 +22,10 @@ class ContextExceeded(InvalidInput):
     code = "input.context"
 
 
+class SeesNoPictures(InvalidInput):
+    """The model turned out to take no pictures."""
+
+
 async def one_answer(runner: Runner, asked: Generation) -> AsyncGenerator[tuple[int, Piece], None]:
     """One answer's pieces, in the form of several; errors as `Runner.generate`."""
     async with aclosing(runner.generate(asked)) as pieces:
@@ -86,7 +90,7 @@ def check_ability(asked: Generation, facts: RunnerFacts, title: str) -> None:
         )
     seen = next((place for place, message in enumerate(asked.messages) if message.parts), None)
     if seen is not None and not facts.sees:
-        raise InvalidInput(
+        raise SeesNoPictures(
             f"{title} sees no pictures; send text only, or name a model that sees", field=f"messages[{seen}].content"
         )
     if asked.suffix and not facts.fills_in:

@@ -37,11 +37,11 @@ class BatchLines:
         self._folder, self._most_lines = folder, most_lines
 
     def faults(self, batch: Batch) -> list[dict[str, Any]]:
-        """What is wrong with the lines; counts them."""
+        """What is wrong with the lines; counts them. Errors as `requests`."""
         faults: list[dict[str, Any]] = []
         seen: set[str] = set()
         batch.total = 0
-        for number, raw in enumerate(self._folder.lines(batch.input_file_id), start=1):
+        for number, raw in enumerate(self._input(batch), start=1):
             if not raw.strip():
                 continue
             batch.total += 1
@@ -56,9 +56,18 @@ class BatchLines:
         return faults or ([] if batch.total else [told("empty_file", "the file has no line")])
 
     def requests(self, batch: Batch, *, without: frozenset[str]) -> Iterator[Line]:
-        """The requests but those with these ids; several threads may take from it."""
-        lines = (_read(raw, batch.endpoint) for raw in self._folder.lines(batch.input_file_id) if raw.strip())
+        """The requests but those with these ids; several threads may take from it.
+
+        Raises:
+            StorageError: the file with the requests was deleted meanwhile.
+        """
+        lines = (_read(raw, batch.endpoint) for raw in self._input(batch) if raw.strip())
         return _Locked(line for line in lines if line.custom_id not in without)
+
+    def _input(self, batch: Batch) -> Iterator[bytes]:
+        if not self._folder.content(batch.input_file_id).exists():
+            raise StorageError(f"{batch.input_file_id}, with the lines of this batch, was deleted; send it again")
+        return self._folder.lines(batch.input_file_id)
 
     def answered(self, batch: Batch) -> frozenset[str]:
         """Ids of the lines that an earlier run answered; counts them.

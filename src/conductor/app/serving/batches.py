@@ -9,9 +9,10 @@ Not covered: a line that was being answered when the server was killed is answer
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
-from typing import Any, Final
+from dataclasses import asdict, replace
+from typing import Any, Final, NamedTuple
 
 import orjson
 import structlog
@@ -26,11 +27,19 @@ from conductor.domain.errors import Conflict, InvalidInput, NotFound, Overloaded
 
 ENDPOINTS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 _MOST_TRIES: Final = 5
-_AGAIN: Final = frozenset({429, 503})
 _OUR_FAULT: Final = "the server met an error of its own; its log has the details"
 
-#: Answers one request: the path and the body in, the status and the answer out.
-Perform = Callable[[str, dict[str, Any]], Awaitable[tuple[int, dict[str, Any]]]]
+
+class Performed(NamedTuple):
+    """How one request was answered: status and document, as the protocol has them, and whether asking again may help."""
+
+    status: int
+    document: dict[str, Any]
+    again: bool = False
+
+
+#: Answers one request, of which it is given path and body.
+Perform = Callable[[str, dict[str, Any]], Awaitable[Performed]]
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +73,12 @@ class Batches:
         found = await asyncio.to_thread(self._folder.all_as, Batch)
         self._batches = {batch.batch_id: batch for batch in sorted(found, key=lambda batch: batch.created_at)}
         self._wake.set()
+
+    async def writes_to(self) -> frozenset[str]:
+        """Ids of the files that belong to batches, to those too that another version wrote and this one cannot read."""
+        documents = await asyncio.to_thread(self._folder.documents)
+        names = ("output_file_id", "error_file_id")
+        return frozenset(str(each.get(name)) for each in documents.values() if isinstance(each, dict) for name in names)
 
     def answer_with(self, perform: Perform) -> None:
         """Say how a request is answered; until then batches wait."""
@@ -131,12 +146,13 @@ class Batches:
             raise Conflict(f"{batch_id} is {batch.status} already", field="batch_id")
         if batch.status != "cancelling":
             batch.status, batch.cancelling_at = "cancelling", int(self._clock.now_unix_s())
+            told_now = replace(batch)  # it may be over by the time this is written
             if self._working is not None and self._working[0] == batch_id:
-                self._working[
-                    1
-                ].cancel()  # before anything is awaited: its work must not give it another status meanwhile
+                # Before anything is awaited: its work must not give it another status meanwhile.
+                self._working[1].cancel()
             self._wake.set()
             await self._keep(batch)
+            return told_now
         return batch
 
     async def run(self) -> None:
@@ -168,6 +184,8 @@ class Batches:
         log.error("batch_failed", batch=batch.batch_id, exc_info=cause)
         is_storage = isinstance(cause, StorageError | OSError)
         batch.errors = [told("storage", str(cause)[:500]) if is_storage else told("internal", _OUR_FAULT)]
+        with contextlib.suppress(StorageError, OSError):  # what was answered is the owner's, if it can be had
+            await self._publish(batch)
         try:
             await self._end(batch, "failed")
         except StorageError as failure:  # it has ended all the same, and is tried again at the next start
@@ -213,14 +231,14 @@ class Batches:
 
     async def _answer(self, batch: Batch, line: Line, perform: Perform) -> None:
         for attempt in range(_MOST_TRIES):
-            status, document = await perform(batch.endpoint, line.body)
-            if status not in _AGAIN or attempt == _MOST_TRIES - 1:
+            done = await perform(batch.endpoint, line.body)
+            if not done.again or attempt == _MOST_TRIES - 1:
                 break
             await asyncio.sleep(self._bounds.retry_s * 2**attempt)
         request_id = self._new_id()
-        response = {"status_code": status, "request_id": request_id, "body": document}
+        response = {"status_code": done.status, "request_id": request_id, "body": done.document}
         entry = {"id": f"batch_req_{request_id}", "custom_id": line.custom_id, "response": response, "error": None}
-        is_good = status < 400
+        is_good = done.status < 400
         await self._files.append(batch.output_file_id if is_good else batch.error_file_id, orjson.dumps(entry) + b"\n")
         if is_good:
             batch.completed += 1

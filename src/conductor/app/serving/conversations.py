@@ -126,3 +126,8 @@ def last_words(asked: Generation) -> str:
     """What the caller wants, to choose who answers it."""
     users = (message.content for message in reversed(asked.messages) if message.role is Role.USER)
     return next(users, asked.prompt)
+
+
+def has_pictures(asked: Generation) -> bool:
+    """Whether only a model that sees can answer."""
+    return any(message.parts for message in asked.messages)

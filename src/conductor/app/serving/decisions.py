@@ -44,11 +44,19 @@ class Deciding:
         self._clock = clock
         self._new_id = new_id
 
-    async def decide(self, wanted: str, text: str, among: Mapping[Category, object] | None = None) -> CallDecision:
+    async def decide(
+        self,
+        wanted: str,
+        text: str,
+        among: Mapping[Category, object] | None = None,
+        *,
+        with_pictures: bool = False,
+    ) -> CallDecision:
         """Who answers; `among` holds the categories that can, None all of the table.
 
         Raises:
             NotFound: nobody does.
+            InvalidInput: nobody does who sees pictures.
         """
         digest = (
             self._served.digest
@@ -58,7 +66,8 @@ class Deciding:
             why = f"{row.title} for {in_words(row.category)}: it was asked for."
             return self._decision(wanted, row, why, None, digest)
         rows = [row for row in self._served.rows if among is None or row.category in among]
-        choice = await choose(text, candidates(rows, self._registry), self._reader)
+        served = candidates(rows, self._registry)
+        choice = await choose(text, served, self._reader, with_pictures=with_pictures)
         row = next(row for row in rows if row.category == choice.category)
         return self._decision(wanted, row, choice.why, choice.probability, digest)
 

@@ -19,7 +19,7 @@ from conductor.app.serving.kept_answers import KeptAnswers
 from conductor.app.serving.lending import Lending
 from conductor.app.serving.models import ServedModels
 from conductor.app.serving.open_call import Call, nothing
-from conductor.app.serving.options import completed, engine_options, option_names
+from conductor.app.serving.options import as_sent, completed, engine_options
 from conductor.domain.errors import InvalidInput
 from conductor.domain.generation import Piece
 from conductor.domain.json import JsonObject
@@ -96,7 +96,7 @@ class EngineCalls:
 
     def _in_its_place(self, decision: CallDecision, refusal: InvalidInput, given: JsonObject) -> CallDecision | None:
         """A general engine, where the one that we chose lacks an option that the caller could not know to give."""
-        lacks = refusal.field in option_names(self._engines[decision.category].options_type)
+        lacks = (refusal.field or "").startswith("options.")
         if decision.asked_for not in AUTO or not lacks or given:
             return None
         return self._deciding.instead(decision, refusal, self._engines)
@@ -116,7 +116,10 @@ class EngineCalls:
                 row = self._served.row_of(decision.category, decision.model)
                 slot = await self._kept.work(row, request.prompt, options, engine.persona, request.cache)
             make = partial(engine.generate_stream, request.prompt, options)
-            async with aclosing(self._kept.parts(slot, request.cache, account, make)) as parts:
-                async for part in parts:
-                    account.hear(part)
-                    yield part
+            try:
+                async with aclosing(self._kept.parts(slot, request.cache, account, make)) as parts:
+                    async for part in parts:
+                        account.hear(part)
+                        yield part
+            except InvalidInput as refusal:
+                raise as_sent(refusal, engine.options_type) from None

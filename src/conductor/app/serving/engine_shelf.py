@@ -1,7 +1,7 @@
 """The engines that are installed: entry points of the group `conductor.engines`, loaded when engines are first asked for.
 
-An engine is made with the desk. Its constructor may further ask, by name, for any of what is handed in as `offers`:
-`persona`, `clock`, `sessions`, `detector`. One that cannot be loaded is left out, and the log says why; it must not keep
+An engine is made with the desk and the persona. Its constructor may further ask, by name, for any of what is handed in as
+`offers`: `clock`, `sessions`, `detector`. One that cannot be loaded is left out, and the log says why; it must not keep
 the others, or the server, from working.
 """
 

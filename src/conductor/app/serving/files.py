@@ -5,7 +5,8 @@ over, if it has one.
 """
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterable, Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -57,7 +58,8 @@ class ServingFiles:
         self._new_id = new_id
         self._bounds = bounds or FileBounds()
         self._files: dict[str, StoredFile] = {}
-        self._coming_bytes = 0
+        #: Of files that are not published yet.
+        self._coming_bytes: dict[str, int] = {}
 
     @property
     def largest_bytes(self) -> int:
@@ -68,6 +70,22 @@ class ServingFiles:
         """Find the files of earlier runs."""
         found = await asyncio.to_thread(self._folder.all_as, StoredFile)
         self._files = {file.file_id: file for file in sorted(found, key=lambda file: file.created_at_unix_s)}
+
+    async def drop_strays(self, *, but: Collection[str]) -> int:
+        """Remove what was being sent in when the server was killed; returns how many files that was.
+
+        Args:
+            but: ids that were reserved, and are still being written.
+        """
+        dropped = 0
+        for name in await asyncio.to_thread(self._folder.without_document):
+            if name not in but:
+                with contextlib.suppress(StorageError):  # it is met again at the next start
+                    await asyncio.to_thread(self._folder.remove, name)
+                    dropped += 1
+        if dropped:
+            log.info("files_removed", files=dropped)
+        return dropped
 
     async def add(
         self, pieces: AsyncIterable[bytes], *, name: str, purpose: str, expires_after_s: int | None = None
@@ -85,12 +103,18 @@ class ServingFiles:
         if len(self._files) >= self._bounds.files:
             raise Conflict(f"{len(self._files)} files are kept already; delete some", field="file")
         file_id = self.reserve()
+        self._coming_bytes[file_id] = 0
         try:
             size = await self._take_in(file_id, pieces)
+            return await self.publish(
+                file_id, name=name, purpose=purpose, size_bytes=size, expires_after_s=expires_after_s
+            )
         except BaseException:
-            await asyncio.to_thread(self._folder.remove, file_id)
+            with contextlib.suppress(StorageError):  # what went wrong first is told
+                await asyncio.to_thread(self._folder.remove, file_id)
             raise
-        return await self.publish(file_id, name=name, purpose=purpose, size_bytes=size, expires_after_s=expires_after_s)
+        finally:
+            del self._coming_bytes[file_id]
 
     def reserve(self) -> str:
         """The id of a file that is still to be written with `append`."""
@@ -143,10 +167,10 @@ class ServingFiles:
         ]
 
     async def remove(self, file_id: str) -> None:
-        """Remove a file; errors as `get`."""
+        """Remove a file; errors as `get`, and `StorageError` where it cannot be removed, and is still there."""
         self.get(file_id)
-        del self._files[file_id]
         await asyncio.to_thread(self._folder.remove, file_id)
+        self._files.pop(file_id, None)
 
     async def run(self) -> None:
         """Remove files whose time is over, at once and now and then, until cancelled."""
@@ -187,29 +211,26 @@ class ServingFiles:
 
     async def _take_in(self, file_id: str, pieces: AsyncIterable[bytes]) -> int:
         held, size = bytearray(), 0
-        kept = sum(file.size_bytes for file in self._files.values())
-        try:
-            async for piece in pieces:
-                size += len(piece)
-                self._coming_bytes += len(piece)
-                self._check_size(size, kept)
-                held += piece
-                if len(held) >= _PIECE_BYTES:
-                    await self.append(file_id, bytes(held))
-                    held.clear()
-            if not size:
-                raise InvalidInput("the file is empty", field="file")
-            await self.append(file_id, bytes(held))
-        finally:
-            self._coming_bytes -= size
+        async for piece in pieces:
+            size += len(piece)
+            self._coming_bytes[file_id] = size
+            self._check_size(size)
+            held += piece
+            if len(held) >= _PIECE_BYTES:
+                await self.append(file_id, bytes(held))
+                held.clear()
+        if not size:
+            raise InvalidInput("the file is empty", field="file")
+        await self.append(file_id, bytes(held))
         return size
 
-    def _check_size(self, size: int, kept: int) -> None:
+    def _check_size(self, size: int) -> None:
+        kept_bytes = sum(file.size_bytes for file in self._files.values())  # others may have come meanwhile
         if size > self._bounds.largest_bytes:
             raise InvalidInput(
                 f"a file may have {format_bytes(self._bounds.largest_bytes)} here; split it", field="file"
             )
-        if kept + self._coming_bytes > self._bounds.total_bytes:
+        if kept_bytes + sum(self._coming_bytes.values()) > self._bounds.total_bytes:
             raise Conflict(
                 f"all files together may have {format_bytes(self._bounds.total_bytes)} here; delete some", field="file"
             )

@@ -10,7 +10,7 @@ Who the caller is, the gate has found out; the protocol's form of errors is the 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from conductor.adapters.endpoints.failures import EndpointError, reason, retry_after_s
 from conductor.adapters.endpoints.relay import (
@@ -137,7 +137,7 @@ class Gateway:
             self._calls.began(model.row, begun_s)
         books = Heard(begun_s)
         try:
-            await self._answer(model, asked, path, body, sink, books, traceparent)
+            await self._answer(model, _Passing(asked, path, body, sink, traceparent, books))
             books.abandoned = False
         except ConductorError as error:
             books.error, books.abandoned = error, False
@@ -154,24 +154,15 @@ class Gateway:
             "total": self._accounting.total().as_json(),
         }
 
-    async def _answer(
-        self,
-        model: "_Model",
-        asked: Asked,
-        path: str,
-        body: bytes,
-        sink: Sink,
-        books: Heard,
-        traceparent: str | None,
-    ) -> None:
+    async def _answer(self, model: "_Model", passing: "_Passing") -> None:
         tried: set[str] = set()
         failure: ConductorError | None = None
         while (turn := model.router.take(self._clock.monotonic_s(), without=tried)) is not None:
             tried.add(turn.upstream.name)
             try:
-                await self._attempt(model, turn, asked, path, body, sink, books, traceparent)
+                await self._attempt(model, turn, passing)
             except (EndpointError, UpstreamBusy) as failed:
-                if books.begun or (isinstance(failed, EndpointError) and not failed.again):
+                if passing.books.begun or (isinstance(failed, EndpointError) and not failed.again):
                     raise
                 failure = failed
             else:
@@ -180,31 +171,22 @@ class Gateway:
             raise failure
         rest_s = max(0.1, model.router.rests_for_s(self._clock.monotonic_s()))
         raise UpstreamBusy(
-            f"every upstream of {asked.model!r} rests after failures or is busy; try again in {rest_s:.1f} s",
+            f"every upstream of {passing.asked.model!r} rests after failures or is busy; try again in {rest_s:.1f} s",
             retry_after_s=rest_s,
         )
 
-    async def _attempt(
-        self,
-        model: "_Model",
-        turn: Turn,
-        asked: Asked,
-        path: str,
-        body: bytes,
-        sink: Sink,
-        books: Heard,
-        traceparent: str | None,
-    ) -> None:
+    async def _attempt(self, model: "_Model", turn: Turn, passing: "_Passing") -> None:
         """One upstream's try; its breaker hears how it ended, however it ended."""
+        books = passing.books
         books.upstream = turn.upstream.name
         target = model.targets[turn.upstream.name]
         ending, wanted_s = Ending.ABANDONED, None
         try:
-            sent = with_model(body, asked, target.model)
-            answer = await self._relay.ask(target, path, sent, traceparent=traceparent)
+            sent = with_model(passing.body, passing.asked, target.model)
+            answer = await self._relay.ask(target, passing.path, sent, traceparent=passing.traceparent)
             try:
                 if answer.is_completion or answer.status in _CLIENTS_FAULT:
-                    await self._copy(answer, sink, books)
+                    await self._copy(answer, passing.sink, books)
                     ending = Ending.FAILED if books.broken else Ending.ANSWERED
                 else:
                     wanted_s = retry_after_s({"Retry-After": answer.header(b"retry-after")})
@@ -271,6 +253,17 @@ class Gateway:
         self._limits.charge(caller, tokens, now_s)
         if self._calls is not None:
             self._calls.ended(model.row, asked_for, books, usage, traceparent, now_s)
+
+
+class _Passing(NamedTuple):
+    """One request that is passed on, and what is noted of it meanwhile."""
+
+    asked: Asked
+    path: str
+    body: bytes
+    sink: Sink
+    traceparent: str | None
+    books: Heard
 
 
 class _Model:

@@ -30,7 +30,8 @@ class Lending:
         if not self._loads_models:
             raise ModelError(
                 "this server was started with --skip-model-loading, or only to look, and answers no call that needs a "
-                "model; start one that does with `conductor up`"
+                "model; start one that does with `conductor up`",
+                details={"reason": "not_loading"},
             )
 
     @contextlib.asynccontextmanager

@@ -19,7 +19,7 @@ from prometheus_client.utils import floatToGoString
 
 from conductor.app.serving.call_groups import CallGroup
 from conductor.app.serving.calls import CallRecord, Ending
-from conductor.serving.lifetimes.ahead import Kind, Tally
+from conductor.serving.lifetimes.tallies import Kind, Tally
 from conductor.serving.ports import LevelCounts
 
 #: Category and model together; a histogram of one pair is about fifteen time series.

@@ -12,20 +12,22 @@ Closing a call's parts ends its generation within one token, whoever does it and
 Not covered: who may call, and how much (the gate); models that are asked through the gateway without being parsed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, Final
 
 from conductor.app.serving.accounts import Accounts
+from conductor.app.serving.answers import SeesNoPictures
 from conductor.app.serving.cache_use import CacheUse
 from conductor.app.serving.calls import CallDecision, CallJournal
-from conductor.app.serving.conversations import Conversations, last_words
+from conductor.app.serving.conversations import Conversations, has_pictures, last_words
 from conductor.app.serving.decisions import AUTO, Deciding
 from conductor.app.serving.embedding import EMBEDDINGS, Embedding
 from conductor.app.serving.engine_calls import EngineCalls, EngineRequest
 from conductor.app.serving.kept_answers import KeptAnswers
 from conductor.app.serving.lending import Lending
 from conductor.app.serving.models import ServedModels, TableInForce
-from conductor.app.serving.open_call import Call
+from conductor.app.serving.open_call import Call, nothing
 from conductor.app.serving.options import option_names, options_form
 from conductor.app.serving.statistics import ServingStatistics
 from conductor.domain.clock import Clock
@@ -192,12 +194,39 @@ class Serving:
         Raises:
             NotFound: nothing serves what is wanted. Reading the parts raises what `ModelDesk.lease` and
                 `Runner.generate` do, and `ContextExceeded`.
+            InvalidInput: pictures are among it, and no model sees.
         """
         if not 1 <= answers <= MOST_ANSWERS:
             raise InvalidInput(f"{answers} answers were asked for; 1 to {MOST_ANSWERS} are made", field="n")
-        decision = await self._decide(wanted, last_words(asked))
-        asked = self._conversations.in_full(decision.category, asked, said or {})
-        return Call(decision, self._conversations.parts(decision, asked, answers, cache or CacheUse()))
+        said, cache, showing = said or {}, cache or CacheUse(), has_pictures(asked)
+        decision = await self._decide(wanted, last_words(asked), with_pictures=showing)
+        if showing and wanted in AUTO:
+            call = Call(decision, nothing())
+            call.parts = self._seen(call, asked, said, answers, cache)
+            return call
+        asked = self._conversations.in_full(decision.category, asked, said)
+        return Call(decision, self._conversations.parts(decision, asked, answers, cache))
+
+    async def _seen(
+        self, call: Call[tuple[int, Piece]], asked: Generation, said: Mapping[str, Any], answers: int, cache: CacheUse
+    ) -> AsyncGenerator[tuple[int, Piece], None]:
+        """The parts; where the model that Conductor chose turns out to be blind when it is loaded, another one's."""
+        tried: set[Category] = set()
+        while True:
+            decision = call.decision
+            whole = self._conversations.in_full(decision.category, asked, said)
+            try:
+                async with aclosing(self._conversations.parts(decision, whole, answers, cache)) as parts:
+                    async for part in parts:
+                        yield part
+            except SeesNoPictures:
+                tried.add(decision.category)
+                other = await self._decide(decision.asked_for, last_words(asked), with_pictures=True)
+                if other.category in tried:
+                    raise
+                call.decision = other
+            else:
+                return
 
     async def embed(
         self, wanted: str, texts: Sequence[str], *, cache: CacheUse | None = None
@@ -237,9 +266,11 @@ class Serving:
         """Forget a model's kept answers, or all; how many of them were in memory. Errors as `row`."""
         return self._kept.forget(None if wanted is None else self.row(wanted).name)
 
-    async def _decide(self, wanted: str, text: str, among: Mapping[Category, object] | None = None) -> CallDecision:
+    async def _decide(
+        self, wanted: str, text: str, among: Mapping[Category, object] | None = None, *, with_pictures: bool = False
+    ) -> CallDecision:
         try:
-            return await self._deciding.decide(wanted, text, among)
+            return await self._deciding.decide(wanted, text, among, with_pictures=with_pictures)
         except NotFound as unserved:
             self._statistics.unserved += 1
             if wanted not in self._engines:

@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 
 from conductor.app.serving.open_call import Call
 from conductor.app.tools.offered import Arguments, OfferedTool, Report
+from conductor.app.whole_numbers import WHOLE
 from conductor.domain.errors import NotFound
 from conductor.domain.generation import Piece
 from conductor.domain.json import JsonObject
@@ -94,9 +95,9 @@ class WriteArguments(Arguments):
     prompt: Annotated[
         str, Field(min_length=1, max_length=1_000_000, description="what to write, or the text to work on")
     ]
-    max_tokens: Annotated[int | None, Field(ge=1, le=1_000_000, description="at most so many tokens are written")] = (
-        None
-    )
+    max_tokens: Annotated[
+        int | None, Field(ge=1, le=1_000_000, description="at most so many tokens are written"), WHOLE
+    ] = None
     temperature: Annotated[float | None, Field(ge=0, le=2, allow_inf_nan=False)] = None
     options: Annotated[
         dict[str, Any], Field(default_factory=dict, description="further options of the category's engine, by name")
@@ -111,7 +112,7 @@ class GenerateArguments(WriteArguments):
     ] = "auto"
     top_p: Annotated[float | None, Field(gt=0, le=1, allow_inf_nan=False)] = None
     repetition_penalty: Annotated[float | None, Field(gt=0, le=10, allow_inf_nan=False)] = None
-    seed: Annotated[int | None, Field(ge=0, lt=2**63, description="the same seed gives the same answer")] = None
+    seed: Annotated[int | None, Field(ge=0, lt=2**63, description="the same seed gives the same answer"), WHOLE] = None
     stop: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=200)]],
         Field(default_factory=list, max_length=4, description="texts that end the answer"),

@@ -8,6 +8,7 @@ from typing_extensions import TypedDict
 
 from conductor.app.conductor import Conductor
 from conductor.app.tools.offered import Arguments, NoArguments, OfferedTool
+from conductor.app.whole_numbers import WHOLE
 from conductor.domain.task import TaskId
 
 
@@ -25,9 +26,9 @@ class EntriesArguments(Arguments):
     """Of `ledger_entries`."""
 
     start: Annotated[
-        int | None, Field(ge=0, le=2**53, description="index of the first entry; the latest without it")
+        int | None, Field(ge=0, le=2**53, description="index of the first entry; the latest without it"), WHOLE
     ] = None
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    limit: Annotated[int, Field(ge=1, le=100), WHOLE] = 20
 
 
 class Entries(TypedDict):

@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 from conductor.app.conductor import Conductor
 from conductor.app.tools.generation import ServingDesk
 from conductor.app.tools.offered import Arguments, NoArguments, OfferedTool
+from conductor.app.whole_numbers import WHOLE
 from conductor.domain.errors import InvalidInput
 
 
@@ -55,7 +56,7 @@ class NodeView(TypedDict):
 class ListNodesArguments(Arguments):
     """Of `list_nodes`."""
 
-    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    limit: Annotated[int, Field(ge=1, le=100), WHOLE] = 50
     cursor: Annotated[str | None, Field(min_length=1, max_length=300, description="next_cursor of the page before")] = (
         None
     )

@@ -11,6 +11,7 @@ from conductor.app.conductor import Conductor
 from conductor.app.tools.confirmation import VALID_S, Confirmations
 from conductor.app.tools.offered import Arguments, OfferedTool, Report
 from conductor.app.tools.views import DecisionView, TaskSummary, TaskView, decision_view, summary_of, view_of
+from conductor.app.whole_numbers import WHOLE
 from conductor.domain.errors import Conflict, InvalidInput
 from conductor.domain.task import Submission, Task, TaskId, TaskState
 from conductor.domain.workload import Limits, Workload
@@ -34,14 +35,14 @@ class DecideArguments(Arguments):
 
     description: _Description
     priority: Annotated[
-        int | None, Field(ge=1, le=5, description="1 critical to 5 low; decided from the text if absent")
+        int | None, Field(ge=1, le=5, description="1 critical to 5 low; decided from the text if absent"), WHOLE
     ] = None
 
 
 class LimitArguments(Arguments):
     """The slice that a task may use; what is left out takes the installation's setting."""
 
-    memory_bytes: Annotated[int | None, Field(gt=0, le=2**50)] = None
+    memory_bytes: Annotated[int | None, Field(gt=0, le=2**50), WHOLE] = None
     wall_time_s: Annotated[float | None, Field(gt=0, le=31_536_000, allow_inf_nan=False)] = None
     network: Annotated[bool | None, Field(description="whether the task may use the network; it may not otherwise")] = (
         None
@@ -80,7 +81,7 @@ class ListArguments(Arguments):
         list[_StateName] | None, Field(min_length=1, max_length=9, description="only tasks in these states")
     ] = None
     text: Annotated[str | None, Field(max_length=1000, description="part of the description")] = None
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    limit: Annotated[int, Field(ge=1, le=100), WHOLE] = 20
     cursor: Annotated[
         str | None, Field(max_length=100, pattern="^[!-~]+$", description="next_cursor of the page before")
     ] = None

@@ -11,6 +11,9 @@ def again(error: ConductorError) -> dict[str, str]:
     """The headers; empty where nobody knows."""
     if isinstance(error, Overloaded):
         return {"Retry-After": str(max(1, round(error.retry_after_s)))}
-    if isinstance(error, Exhausted) or (isinstance(error, ModelError) and error.lasts):
-        return {"x-should-retry": "false"}
-    return {}
+    return {"x-should-retry": "false"} if is_in_vain(error) else {}
+
+
+def is_in_vain(error: ConductorError) -> bool:
+    """Whether asking again changes nothing until somebody does something. A request at fault says so by its status alone."""
+    return isinstance(error, Exhausted) or (isinstance(error, ModelError) and error.lasts)

@@ -4,11 +4,17 @@ That a page of another origin could send such a body without asking first is the
 """
 
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
+#: What is wrong with a body that is no JSON in a way that a parser does not name.
+UNREADABLE: Final = (
+    "the request cannot be read as JSON: it is no UTF-8, nested too deeply, or has a number of thousands of digits"
+)
 _JSON: Final = (b"content-type", b"application/json")
 
 
@@ -23,6 +29,11 @@ class AnyJsonRoute(APIRoute):
             return await handle(as_json(request))
 
         return corrected
+
+
+def could_not_be_read(error: HTTPException) -> bool:
+    """Whether this is how the framework tells of such a body."""
+    return error.status_code == HTTPStatus.BAD_REQUEST and isinstance(error.__cause__, ValueError | RecursionError)
 
 
 def as_json(request: Request) -> Request:

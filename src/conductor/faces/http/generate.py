@@ -18,13 +18,13 @@ from conductor.app.serving.calls import CallDecision
 from conductor.app.serving.gateway import Gateway
 from conductor.app.serving.open_call import Call, whole
 from conductor.app.serving.serve import Serving
+from conductor.app.whole_numbers import WHOLE
 from conductor.domain.errors import ConductorError, InvalidInput
 from conductor.domain.generation import Piece
 from conductor.domain.model import ModelState, Precision, ServedModel
 from conductor.faces.http.any_json import AnyJsonRoute
 from conductor.faces.http.contract import PROBLEMS
 from conductor.faces.http.presence import GONE, Begun, ClientGone, Stream, while_connected
-from conductor.faces.http.whole_numbers import WHOLE
 
 #: Of `Sampling`, under the same names.
 _SAMPLING: Final = ("max_tokens", "temperature", "top_p", "repetition_penalty", "seed")

@@ -26,6 +26,7 @@ from conductor.domain.errors import (
     Unauthenticated,
 )
 from conductor.faces.http.again import again
+from conductor.faces.http.any_json import UNREADABLE, could_not_be_read
 
 #: The first class that fits counts.
 _STATUS: Final[tuple[tuple[type[ConductorError], HTTPStatus], ...]] = (
@@ -114,6 +115,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def standard(_request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
+        if could_not_be_read(error):
+            return problem(status, UNREADABLE, code="input.json")
         response = problem(status, str(error.detail), code=f"http.{error.status_code}")
         response.headers.update(error.headers or {})
         return response

@@ -172,7 +172,7 @@ def _status(answer: dict[str, Any], era: Era) -> int:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The whole body; None if it is too large, or the client is gone before its end."""
+    """The whole body; None if it is too large, and empty, which is no message, if the client is gone before its end."""
     parts, size = [], 0
     while True:
         message = await receive()

@@ -20,7 +20,6 @@ from conductor.faces.mcp.notices import Tell, level_of, report_to
 from conductor.faces.mcp.paging import STABLE_MS, cursor_of, kept, page_of, place_of
 from conductor.faces.mcp.revision import SERVER_KEY, SUPPORTED, Era, agreed, check_envelope, era_of
 from conductor.faces.mcp.rpc import (
-    INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
@@ -165,9 +164,7 @@ class Dispatcher:
             return RpcError.of(error).answer(request_id)
         except Exception:  # whatever a request did, the server goes on; a cancellation is none of these
             log.exception("mcp_request_failed")
-            return RpcError(
-                INTERNAL_ERROR, "Internal error: the server met an error of its own; its log has the details"
-            ).answer(request_id)
+            return RpcError.unforeseen().answer(request_id)
 
     async def _result(
         self,

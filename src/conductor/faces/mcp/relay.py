@@ -55,9 +55,7 @@ class Relay:
             url = await self._find()
             try:
                 async with asyncio.timeout(None if _method(message) == _STAYS_OPEN else _ANSWER_WITHIN_S):
-                    key = self._installation.read_key()
-                    known = {} if key is None else {"Authorization": f"Bearer {key}"}
-                    answered = await post(f"{url}/mcp", headers | known, raw, hear)
+                    answered = await post(f"{url}/mcp", headers | self._authorization(), raw, hear)
                 self._session = answered.session or self._session
                 return _checked(answered)
             except ConnectionRefusedError:  # it has ended since: nothing was done there, and asking another is safe
@@ -80,6 +78,14 @@ class Relay:
         if self._session and not found and _method(message) != "initialize":
             return {SESSION: self._session}
         return found
+
+    def _authorization(self) -> dict[str, str]:
+        """The key of the installation as it is now; it may be another with each server."""
+        try:
+            key = self._installation.read_key()
+        except ConductorError as error:  # others could read it, or it cannot be read
+            raise RpcError.of(error) from None
+        return {} if key is None else {"Authorization": f"Bearer {key}"}
 
     async def close(self) -> None:
         """End the own server, if there is one."""

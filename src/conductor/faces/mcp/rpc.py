@@ -39,6 +39,11 @@ class RpcError(Exception):
         code = INVALID_PARAMS if isinstance(error, InvalidInput | NotFound) else INTERNAL_ERROR
         return cls(code, error.message, problem_of(error))
 
+    @classmethod
+    def unforeseen(cls) -> "RpcError":
+        """An error that nobody foresaw, without its inner workings."""
+        return cls(INTERNAL_ERROR, "Internal error: the server met an error of its own; its log has the details")
+
     def answer(self, request_id: Id | None) -> dict[str, Any]:
         """The message that tells it; without an id where none is known."""
         error: dict[str, Any] = {"code": self.code, "message": self.message}

@@ -13,6 +13,8 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+import structlog
+
 from conductor.faces.mcp.lines import MOST_LINE_BYTES, Lines
 from conductor.faces.mcp.rpc import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, Id, RpcError, id_of, read, write
 
@@ -20,6 +22,8 @@ _PIECE_BYTES: Final = 64 * 1024
 _MOST_AT_ONCE: Final = 64
 #: What was asked before the input ended is still answered, for so long.
 _DRAIN_S: Final = 30.0
+
+log = structlog.get_logger(__name__)
 
 #: Answers a message, which is handed in as data and as it came; None where it is owed no answer. What is to be told before
 #: the answer goes through the function.
@@ -82,7 +86,10 @@ class StdioServer:
             answer = await self._answerer(message, line, self._out.write)
         except RpcError as error:
             answer = write(error.answer(request_id))
-        if answer is not None:
+        except Exception:  # whatever happened, the client waits for an answer, and others want theirs
+            log.exception("mcp_request_failed")
+            answer = write(RpcError.unforeseen().answer(request_id))
+        if answer is not None and not _is_notification(message):  # which is owed none, not even an error
             await self._out.write(answer)
 
     def _cancel(self, params: Any) -> None:
@@ -92,6 +99,10 @@ class StdioServer:
 
     async def _refuse(self, request_id: Id | None, code: int, message: str) -> None:
         await self._out.write(write(RpcError(code, message).answer(request_id)))
+
+
+def _is_notification(message: Any) -> bool:
+    return isinstance(message, dict) and "method" in message and "id" not in message
 
 
 class _Reader(threading.Thread):

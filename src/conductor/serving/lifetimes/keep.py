@@ -2,7 +2,7 @@
 
 One loop (`run`) decides, woken by whatever changes. Loads and unloads are tasks of its group: they belong to nobody who
 waits, so that a caller who gives up ends nothing for the others. What is done next is `turns`, what gives way to what is
-`swapping`, what fits is `memory_budget`, carrying it out is `moving`.
+`swapping`, what fits is `memory_budget`, carrying it out is `moving`, what is made ready before anybody asks is `ahead`.
 
 Rules: a model that is leased is never unloaded. At most one model is being loaded or unloaded on a device at a time.
 A model that stays loaded gives way to none. One that died is loaded again by the next lease, after a rest that doubles
@@ -92,6 +92,7 @@ class Lifetimes:
             clock=clock,
             spawn=self._spawn,
             wake=self._wake.set,
+            doubt=self._doubt,
         )
         self._turns = Turns(
             self._residents,
@@ -291,6 +292,9 @@ class Lifetimes:
         """A generation failed: find out whether the model still lives before anybody else gets it."""
         if resident.key in self._residents:
             self._registry.failed(resident.key, failure.message)
+        self._doubt(resident, loaded)
+
+    def _doubt(self, resident: Resident, loaded: Loaded) -> None:
         if resident.loaded is loaded and not (resident.busy or loaded.suspect or self._closing):
             loaded.suspect = True
             self._spawn(self._mover.probe(resident, loaded))
@@ -332,7 +336,7 @@ class Lifetimes:
 
     async def _drain(self) -> None:
         self._mover.interrupt()
-        self.ahead.stop()
+        self.ahead.close()
         for resident in self._residents.values():
             resident.disappoint(_stopping())
         until_s = self._clock.monotonic_s() + self._keeping.drain_s

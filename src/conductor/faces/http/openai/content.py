@@ -36,6 +36,8 @@ def parts_of(content: str | list[dict[str, Any]] | None, where: str, role: Role)
     if isinstance(content, str):
         check_text(content, field=where)
         return (content,)
+    if not content:
+        raise Refused(f"{where} has no part; send text, or a list with something in it", param=where)
     return tuple(_part(part, f"{where}[{place}]", role) for place, part in enumerate(content))
 
 

@@ -27,7 +27,7 @@ from conductor.domain.errors import (
     Unauthenticated,
 )
 from conductor.faces.http.again import again
-from conductor.faces.http.any_json import as_json
+from conductor.faces.http.any_json import UNREADABLE, as_json, could_not_be_read
 from conductor.faces.http.presence import GONE, ClientGone
 
 _REQUEST: Final = "invalid_request_error"
@@ -81,11 +81,6 @@ _REFUSALS: Final[Mapping[int, str]] = {
 
 #: How pydantic names the kind that it tried, amid the place of an error in a field that may be of several kinds.
 _BRANCH: Final = re.compile(r"str|constrained-str|(list|dict)\[.*\]")
-
-#: What parses as JSON and cannot be held all the same.
-_NO_JSON: Final = (
-    "the request cannot be read as JSON: it is no UTF-8 text, is nested too deeply, or has a number of thousands of digits"
-)
 
 log = structlog.get_logger(__name__)
 
@@ -210,8 +205,8 @@ class OpenAIRoute(APIRoute):
             except RequestValidationError as error:
                 return error_response(malformed(list(error.errors())))
             except HTTPException as error:
-                if error.status_code == HTTPStatus.BAD_REQUEST and isinstance(error.__cause__, ValueError | RecursionError):
-                    return error_response(Refused(_NO_JSON, param=None, code="invalid_json"))
+                if could_not_be_read(error):
+                    return error_response(Refused(UNREADABLE, param=None, code="invalid_json"))
                 return refusal(error.status_code, str(error.detail), code=f"http.{error.status_code}")
             except ClientGone:
                 return Response(status_code=GONE)

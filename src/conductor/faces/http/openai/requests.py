@@ -11,12 +11,12 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from conductor.app.json_forms import check_schema
+from conductor.app.whole_numbers import WHOLE
 from conductor.domain.generation import Message, Picture, Role, Tool, ToolCall
 from conductor.domain.json import JsonObject
 from conductor.domain.plain_data import check_plain, check_text
 from conductor.faces.http.openai.content import UNSUPPORTED, parts_of, text_of
 from conductor.faces.http.openai.errors import Refused
-from conductor.faces.http.whole_numbers import WHOLE
 
 _TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 _MOST_TEXTS: Final = 2048
@@ -66,7 +66,7 @@ class Sampled(Lenient):
     max_tokens: Annotated[int, Field(ge=1, le=2**31), WHOLE] | None = None
     n: Annotated[int, Field(ge=1, le=128), WHOLE] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63), WHOLE] | None = None
-    stop: _Stop | Annotated[list[_Stop], Field(max_length=1000)] | None = None
+    stop: _Stop | Annotated[list[_Stop], Field(max_length=4)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
@@ -96,10 +96,7 @@ class Sampled(Lenient):
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
     def _stop(self) -> tuple[str, ...]:
-        texts = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
-        if len(texts) > 4:
-            raise Refused(f"stop has {len(texts)} texts; at most 4 are taken", param="stop")
-        return texts
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
 
 class FunctionCallIn(Lenient):

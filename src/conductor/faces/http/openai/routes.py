@@ -6,10 +6,11 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ValidationError
 
-from conductor.app.serving.batches import Batches
+from conductor.app.serving.batches import Batches, Performed
 from conductor.app.serving.files import ServingFiles
 from conductor.app.serving.serve import Serving
 from conductor.domain.errors import ConductorError
+from conductor.faces.http.again import is_in_vain
 from conductor.faces.http.openai import batches as batch_routes
 from conductor.faces.http.openai import files as file_routes
 from conductor.faces.http.openai import models
@@ -19,6 +20,8 @@ from conductor.faces.http.openai.embeddings import Embeddings
 from conductor.faces.http.openai.errors import ERRORS, OpenAIRoute, Refused, error_document, internal_error, malformed
 from conductor.faces.http.openai.requests import ChatIn, CompletionIn, EmbeddingsIn
 
+#: What may be over when a line of a batch is asked again: too much to do, a model that fails.
+_PASSING: Final = frozenset({429, 503})
 #: What FastAPI cannot tell: a stream, where one is asked for.
 _AS_STREAM: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"text/event-stream": {}}}}
 
@@ -79,17 +82,18 @@ class OpenAI:
 
         return router
 
-    async def perform(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Status and document for a request that came in a batch; never raises but when cancelled."""
+    async def perform(self, path: str, body: dict[str, Any]) -> Performed:
+        """The answer to a request that came in a batch; never raises but when cancelled."""
         try:
-            return 200, await self._document(path, body)
+            return Performed(200, await self._document(path, body))
         except ConductorError as error:
-            return error_document(error)
+            status, document = error_document(error)
+            return Performed(status, document, again=status in _PASSING and not is_in_vain(error))
         except ValidationError as error:
-            return error_document(malformed(list(error.errors(include_url=False))))
+            return Performed(*error_document(malformed(list(error.errors(include_url=False)))))
         except Exception:  # one line must not cost the batch the others
             log.exception("batch_line_failed", path=path)
-            return internal_error()
+            return Performed(*internal_error())
 
     async def _document(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         if path == "/v1/chat/completions":

@@ -1,4 +1,4 @@
-"""Whole numbers of request bodies: JSON has one kind of number, so `68.0` is the whole number 68, and 68.5 is none.
+"""Whole numbers that clients send: JSON has one kind of number, so `68.0` is the whole number 68, and 68.5 is none.
 
 Clients that compute with floating point write whole numbers with a fraction of nothing, and JSON Schema's `integer` takes
 them (draft 2020-12, validation, 6.1.1). Texts, truth values and numbers with a fraction are refused as before.
