@@ -122,7 +122,10 @@ class ScriptedRunner:
                 finish = Finish.TOOL_CALLS
             thought = len(script.thoughts)
             usage = Usage(
-                prompt_tokens=prompt_tokens, completion_tokens=count + thought, cached_tokens=1, reasoning_tokens=thought
+                prompt_tokens=prompt_tokens,
+                completion_tokens=count + thought,
+                cached_tokens=1,
+                reasoning_tokens=thought,
             )
             yield Piece(finish=finish, usage=usage)
         finally:

@@ -13,7 +13,8 @@ from tests.openai.scripted import CHAT_NAME, Script
 import openai
 from conductor.adapters.clock import SystemClock
 from conductor.adapters.document_folder import DocumentFolder
-from conductor.app.serving.batches import Batches, Performed
+from conductor.app.serving.batch_work import Performed
+from conductor.app.serving.batches import Batches
 from conductor.domain.errors import ModelError, StorageError
 from conductor.faces.http.openai.routes import OpenAI
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conductor.app.serving.category_reading import NearestExamples
+from conductor.app.serving.category_reading import EXAMPLES, NearestExamples
 from conductor.serving.asked_outright import asked_outright
 
 
@@ -52,6 +52,15 @@ from conductor.serving.asked_outright import asked_outright
     ("Review the literature on sleep and memory", "scientific_research"),
     ("According to the text, who won? The red team won.", "question_answering"),
     ("Based on this document, when does the warranty end?", "question_answering"),
+    ("Rewrite this email to go out tomorrow", None),
+    ("Rewrite the reply to react more politely", None),
+    ("Evaluate these 3 candidates for the job", None),
+    ("Calculate 15 % of 80", "mathematical_reasoning"),
+    ("Finish this line: Roses are red", None),
+    ("Write about the functions of mitochondria", None),
+    ("Which of these two orders is clearer?\n\nTranslate the letter.", None),
+    ("Correct the grammar:\n\nSummarize you the letter please", None),
+    ("convert this snippet to typescript", "code_generation"),
     ("Please do not translate this", None),
     ("Why do people translate poems?", None),
     ("The translator asked me to summarize a book, and I refused. What would you have done?", None),
@@ -86,3 +95,10 @@ def test_reading_takes_no_longer_than_the_text_is(word: str) -> None:
     began_s = time.process_time()
     asked_outright(word * 100_000)
     assert time.process_time() - began_s < 5
+
+
+def test_no_order_contradicts_the_examples() -> None:
+    heard = {(text, name): asked_outright(text) for name, texts in EXAMPLES.items() for text in texts}
+
+    assert {said: found for said, found in heard.items() if found not in (None, said[1])} == {}
+    assert sum(found is not None for found in heard.values()) > len(heard) / 3

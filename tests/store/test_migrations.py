@@ -58,7 +58,9 @@ async def test_an_older_database_is_migrated_and_keeps_what_is_there(url: str) -
 
 async def test_new_and_migrated_files_of_sqlite_are_described_in_the_same_words(tmp_path: Path) -> None:
     def described(connection: Connection) -> set[str]:
-        return {" ".join(row.sql.split()) for row in connection.execute(text("SELECT sql FROM sqlite_master")) if row.sql}
+        return {
+            " ".join(row.sql.split()) for row in connection.execute(text("SELECT sql FROM sqlite_master")) if row.sql
+        }
 
     database = await Database.open(f"sqlite:///{tmp_path / 'conductor.sqlite3'}")
     async with database.reading("looking") as connection:

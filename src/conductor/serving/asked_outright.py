@@ -27,12 +27,13 @@ _POLITE: Final = re.compile(
     )\b)*\W*""",
     re.IGNORECASE | re.VERBOSE,
 )
+#: Those whose names are words of English too only with their capital.
 _LANGUAGE: Final = (
-    r"(?:python|java(?:script)?|typescript|rust|golang|go|c\+\+|c\#|c|bash|shell|powershell|sql|html|css|php|ruby|kotlin|"
-    r"swift|perl|lua|haskell|scala|react|flask|django|fastapi|pytest|node(?:\.js)?|pandas)(?![\w+#])"
+    r"(?:python|java(?:script)?|typescript|golang|c\+\+|c\#|bash|shell|powershell|sql|html|css|php|kotlin|perl|lua|haskell|"
+    r"django|fastapi|pytest|node(?:\.js)?|(?-i:Go|C|R|React|Swift|Rust|Ruby|Scala|Flask|Pandas))(?![\w+#])"
 )
 _CODE: Final = (
-    r"(?:functions?|methods?|regex(?:es)?|regular\s+expressions?|unit\s+tests?|rest\s+api|api|endpoints?|dockerfile|"
+    r"(?:function|regex(?:es)?|regular\s+expressions?|unit\s+tests?|rest\s+api|api|endpoints?|dockerfile|"
     r"makefile|decorators?|command[- ]line\s+tools?|cli|sql\s+quer(?:y|ies)|web\s+servers?|parsers?|linked\s+lists?|"
     r"quicksort|binary\s+search|funktion|fonction|funci[oó]n|funzione)\b"
 )
@@ -51,13 +52,13 @@ _LITERARY: Final = (
     r"poesia)\b"
 )
 _MATHS: Final = (
-    r"(?:\d|[=^√∫∑π]|\b(?:equations?|integrals?|derivatives?|matri(?:x|ces)|theorem|irrational|polynomials?|fractions?|"
-    r"probability|square\s+root|logarithm|inequality|eigenvalues?)\b)"
+    r"(?:\d\s*[-+*/×÷^=]|[=^√∫∑π]|\b(?:equations?|integrals?|derivatives?|matri(?:x|ces)|theorem|irrational|polynomials?|"
+    r"fractions?|probability|square\s+root|logarithm|inequality|eigenvalues?)\b)"
 )
 _CONTRACT: Final = r"(?:contracts?|agreements?|ndas?|leases?|clauses?|terms\s+of\s+(?:service|use)|privacy\s+policy)\b"
 _GIVE: Final = r"(?:write|give|create|make|provide|list|tell)\b(?:\s+(?:me|us))?"
 _COMPUTE: Final = r"(?:solve|compute|calculate|evaluate|simplify|factor(?:i[sz]e)?|differentiate|integrate|prove)"
-_UNFINISHED: Final = r"(?:code|function|method|class|loop|snippet|line)\b"
+_UNFINISHED: Final = r"(?:code|function|method|loop|snippet)\b"
 _REFACTORED: Final = r"(?:function|method|class|interface)\b"
 _ON: Final = r"based\s+(?:only\s+)?on|using\s+only"
 _SOURCE: Final = r"(?:text|passage|paragraph|document|article|context|excerpt|report|manual|email|letter)\b"
@@ -68,6 +69,7 @@ _ORDERS: Final[tuple[tuple[str, str], ...]] = (
     ("code_generation", rf"(?:translate|convert|port)\b{_SOME}{_LANGUAGE}\s+{_OF_CODE}"),
     ("translation", r"(?:translate|übersetzen?|übersetze?|traduis(?:ez)?|traduce|traducir|traduci|traducete)\b"),
     ("translation", r"how\s+do\s+(?:you|i)\s+say\b.{1,80}?\bin\s+[A-Z]"),
+    ("legal_analysis", rf"summari[sz]e\b{_SOME}legal\s+(?:risks|obligations)\b"),
     ("summarization", r"(?:summari[sz]e|sum\s+up|tl;?\s?dr|r[ée]sumez|résume|riassumi|condense)\b"),
     ("summarization", r"resume\s+(?:el|la|los|las|este|esta|lo)\b|fass?e?\b.{1,200}?\bzusammen\b"),
     ("summarization", rf"{_GIVE}\s+(?:an?\s+)?(?:\w+\s+){{0,3}}(?:summary|abstract)\b"),
@@ -89,6 +91,7 @@ _ORDERS: Final[tuple[tuple[str, str], ...]] = (
     ("code_generation", rf"{_WRITE}{_SOME}(?:{_CODE}|{_LANGUAGE}\s+{_OF_CODE}|{_OF_CODE}\s+in\s+{_LANGUAGE})"),
     ("code_generation", rf"implement\b{_SOME}in\s+{_LANGUAGE}"),
     ("mathematical_reasoning", rf"{_COMPUTE}\b.{{0,150}}?{_MATHS}"),
+    ("mathematical_reasoning", r"(?:compute|calculate)\b.{0,150}?\d"),
     ("question_answering", rf"(?:according\s+to|{_ON}|from)\s+(?:the|this|that)\s+(?:\w+\s+)?{_SOURCE}"),
     ("question_answering", r"answer\s+the\s+(?:following\s+)?questions?\b.{0,30}\b(?:using|from|based|with)\b"),
 )
@@ -100,6 +103,8 @@ _READ: Final = tuple((Category(name), re.compile(order, re.IGNORECASE | re.DOTAL
 def asked_outright(text: str) -> Category | None:
     """The category that the request names by what it orders; None where it does not, or not clearly."""
     paragraphs = [part for part in re.split(r"\n\s*\n", text.strip()) if part.strip()]
+    if paragraphs and paragraphs[0].endswith((":", "?")):
+        del paragraphs[1:]  # what follows is what is asked about
     for paragraph in dict.fromkeys((*paragraphs[:1], *paragraphs[-1:])):
         head = _POLITE.sub("", paragraph[:_HEAD_CHARACTERS], count=1)
         found = [(category, match.end()) for category, order in _READ if (match := order.match(head))]

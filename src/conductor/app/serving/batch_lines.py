@@ -1,6 +1,6 @@
 """Read the files of a batch: its requests line by line, what is wrong with them, and which of them were answered.
 
-Blocking: callers use threads. Answering is `app.serving.batches`'.
+Blocking: callers use threads. Answering is `batch_work`'s.
 """
 
 import threading

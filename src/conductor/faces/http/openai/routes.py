@@ -6,7 +6,8 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ValidationError
 
-from conductor.app.serving.batches import Batches, Performed
+from conductor.app.serving.batch_work import Performed
+from conductor.app.serving.batches import Batches
 from conductor.app.serving.files import ServingFiles
 from conductor.app.serving.serve import Serving
 from conductor.domain.errors import ConductorError
