@@ -5,8 +5,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from conductor.app.tools.offered import Report, unheard
-from conductor.faces.mcp.protocol import UnknownResource
-from conductor.faces.mcp.rpc import INVALID_PARAMS, RpcError
+from conductor.faces.mcp.protocol import Dispatcher, UnknownResource
+from conductor.faces.mcp.rpc import INVALID_PARAMS, RpcError, read, write
 
 Document = Mapping[str, Any]
 
@@ -80,3 +80,13 @@ class Shelf:
 
     async def complete(self, ref: Document, argument: str, begun: str) -> Sequence[str]:
         return [f"{begun}{number}" for number in range(150)]
+
+
+def answered(text: str | bytes) -> bytes | None:
+    """What a dispatcher over a shelf answers to a message as text; None where none is owed."""
+    try:
+        message = read(text)
+    except RpcError as error:
+        return write(error.answer(None))
+    answer = asyncio.run(Dispatcher(Shelf()).answer(message))
+    return None if answer is None else write(answer)

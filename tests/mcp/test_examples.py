@@ -1,6 +1,5 @@
 """What we send and take against the published schemas and examples of the protocol."""
 
-import asyncio
 import functools
 import json
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 from tests.mcp.conftest import STATELESS
-from tests.mcp.shelf import Shelf
+from tests.mcp.shelf import Shelf, answered
 
 from conductor.faces.mcp.embedded import ConductorServer
 from conductor.faces.mcp.headers import era_of_headers, headers_for
@@ -117,10 +116,10 @@ def test_our_errors_have_the_code_and_form_of_the_examples(key: str) -> None:
     if provoked is None:
         pytest.skip("not an answer that this dispatcher gives by itself")
 
-    answered = asyncio.run(Dispatcher(Shelf()).answer_text(provoked))
+    told = answered(provoked)
 
-    assert answered is not None
-    ours = json.loads(answered)
+    assert told is not None
+    ours = json.loads(told)
     assert ours["error"]["code"] == error["code"]
     check("JSONRPCErrorResponse", ours)
     kind = key.split("/")[0]

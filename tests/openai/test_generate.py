@@ -115,7 +115,7 @@ async def test_a_translation_with_its_target_is_a_translation(live: Live, script
 
 
 @pytest.mark.parametrize(("body", "status", "field"), [
-    ({"prompt": "x", "category": "nothing"}, 404, "model"),
+    ({"prompt": "x", "category": "nothing"}, 404, "category"),
     ({"prompt": "x", "category": "embeddings"}, 404, "category"),
     ({"prompt": "x", "category": "a", "model": "b"}, 422, "model"),
     ({"prompt": "", "category": "conversational_chat"}, 422, "prompt"),

@@ -16,7 +16,6 @@ import structlog
 from conductor.adapters.document_folder import DocumentFolder
 from conductor.domain.clock import Clock
 from conductor.domain.errors import Conflict, InvalidInput, NotFound, StorageError
-from conductor.domain.json import JsonObject
 from conductor.domain.units import GIB, MIB, format_bytes
 
 PURPOSES: Final = ("batch", "assistants", "fine-tune", "vision", "user_data", "evals")
@@ -201,10 +200,6 @@ class ServingFiles:
     def folder(self) -> DocumentFolder:
         """For those who read files line by line."""
         return self._folder
-
-    def as_json(self) -> JsonObject:
-        """How much is kept."""
-        return {"files": len(self._files), "bytes": sum(file.size_bytes for file in self._files.values())}
 
     def _is_over(self, file: StoredFile) -> bool:
         return file.expires_at_unix_s is not None and file.expires_at_unix_s <= self._clock.now_unix_s()

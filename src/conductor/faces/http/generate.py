@@ -19,7 +19,7 @@ from conductor.app.serving.gateway import Gateway
 from conductor.app.serving.open_call import Call, whole
 from conductor.app.serving.serve import Serving
 from conductor.app.whole_numbers import WHOLE
-from conductor.domain.errors import ConductorError, InvalidInput
+from conductor.domain.errors import ConductorError, InvalidInput, NotFound
 from conductor.domain.generation import Piece
 from conductor.domain.model import ModelState, Precision, ServedModel
 from conductor.faces.http.any_json import AnyJsonRoute
@@ -220,9 +220,14 @@ def routes(serving: Serving, gateway: Gateway) -> APIRouter:
 
 
 async def _asked(serving: Serving, body: GenerateIn, cache: CacheUse) -> Call[Any]:
-    return await serving.work(
-        body.wanted, body.prompt, options=body.options, said=body.said(), owner="local", cache=cache
-    )
+    try:
+        return await serving.work(
+            body.wanted, body.prompt, options=body.options, said=body.said(), owner="local", cache=cache
+        )
+    except NotFound as unserved:
+        if body.category is None:
+            raise
+        raise NotFound(unserved.message, field="category") from unserved
 
 
 async def _streamed(call: Call[Any], request: Request, cache: CacheUse) -> Response:

@@ -27,8 +27,6 @@ from conductor.faces.mcp.rpc import (
     Id,
     RpcError,
     id_of,
-    read,
-    write,
 )
 from conductor.faces.mcp.subscriptions import listen
 
@@ -125,15 +123,6 @@ class Dispatcher:
             Era.STATELESS: both | {"server/discover": self._discover},
             Era.HANDSHAKE: both | {"initialize": self._initialize, "ping": self._ping, "logging/setLevel": self._level},
         }
-
-    async def answer_text(self, text: str | bytes) -> bytes | None:
-        """The answer to a message as JSON text; None for notifications and for answers, which are owed none."""
-        try:
-            message = read(text)
-        except RpcError as error:
-            return write(error.answer(None))
-        answer = await self.answer(message)
-        return None if answer is None else write(answer)
 
     async def answer(
         self, message: Any, era: Era | None = None, *, tell: Tell | None = None, level: str | None = None
