@@ -58,9 +58,8 @@ class Deciding:
             NotFound: nobody does.
             InvalidInput: nobody does who sees pictures.
         """
-        digest = (
-            self._served.digest
-        )  # of these rows: reading the request takes a while, in which others may come into force
+        # Of these rows: reading the request takes a while, in which others may come into force.
+        digest = self._served.digest
         if wanted not in AUTO:
             row = self._row_among(wanted, among)
             why = f"{row.title} for {in_words(row.category)}: it was asked for."
