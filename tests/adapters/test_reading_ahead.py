@@ -66,11 +66,12 @@ async def fetched(paths: Sequence[Path], free_bytes: int) -> list[int]:
 
 
 async def test_all_files_of_a_model_are_in_memory_afterwards(tmp_path: Path) -> None:
-    paths = weights(tmp_path, 70 * MIB + 5, 3 * MIB)
+    paths = weights(tmp_path, 70 * MIB + 5, 30 * MIB)
 
     read = sum(await fetched(paths, GIB))
 
-    assert [share_in_memory(path) for path in paths] == [1.0, 1.0]
+    # A page that the kernel did not put out speaks for the megabyte that it ends.
+    assert min(share_in_memory(path) for path in paths) > 0.9
     assert read > 60 * MIB
     assert sum(await fetched(paths, GIB)) == 0, "what is there is not read again"
 

@@ -111,7 +111,8 @@ async def live(anyio_backend: str, tmp_path: Path, script: Script) -> AsyncItera
     live = build(tmp_path, script)
     await live.files.recover()
     await live.batches.recover()
-    server = uvicorn.Server(uvicorn.Config(mounted(live), log_config=None, lifespan="off", ws="none"))
+    config = uvicorn.Config(mounted(live), log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=20)
+    server = uvicorn.Server(config)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         live.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
