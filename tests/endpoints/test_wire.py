@@ -232,12 +232,12 @@ async def test_a_reader_that_rests_stops_the_server_and_is_not_taken_for_its_sil
             await writer.drain()
             raw.sent_bytes += 100_000
 
-    async with Raw(talk) as raw, wire(silence_s=0.1) as ours:
+    async with Raw(talk) as raw, wire(silence_s=1.0) as ours:
         connection = await ours.ask(raw.server, REQUEST, URL)
         sent = -1
-        while raw.sent_bytes != sent:  # until nothing moves any more
+        while raw.sent_bytes != sent:  # until nothing moves any more, for longer than a silence may last
             sent = raw.sent_bytes
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(1.2)
         held = sum(map(len, connection._parts))
 
         assert sent < 16_000_000  # the rest is in the buffers of the system

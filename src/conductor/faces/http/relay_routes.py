@@ -90,21 +90,25 @@ class _Attendance:
     """
 
     def __init__(self) -> None:
-        self._new: list[_UntilGone] = []
-        self._looked_at: list[_UntilGone] = []
+        self._new: dict[_UntilGone, None] = {}  # a set that keeps its order
+        self._looked_at: dict[_UntilGone, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def begins(self, request: "_UntilGone") -> None:
         """It has just begun."""
-        self._new.append(request)
+        self._new[request] = None
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_LOOK_EVERY_S, self._look)
 
+    def ends(self, request: "_UntilGone") -> None:
+        """It is over; what it held is free at once."""
+        self._new.pop(request, None)
+        self._looked_at.pop(request, None)
+
     def _look(self) -> None:
         for request in self._looked_at:
-            if not request.is_over:
-                request.watch()
-        self._looked_at, self._new = self._new, []
+            request.watch()
+        self._looked_at, self._new = self._new, {}
         going_on = bool(self._looked_at)
         self._timer = asyncio.get_running_loop().call_later(_LOOK_EVERY_S, self._look) if going_on else None
 
@@ -118,7 +122,7 @@ class _UntilGone:
     def __init__(self, receive: Receive, sink: "_Sink", most_stall_s: float, attendance: _Attendance) -> None:
         self._receive, self._sink, self._most_stall_s, self._attendance = receive, sink, most_stall_s, attendance
         self._watch: asyncio.Task[None] | None = None
-        self._gone = self.is_over = False
+        self._gone = self._is_over = False
 
     def __enter__(self) -> Self:
         self._task = asyncio.current_task()
@@ -128,7 +132,8 @@ class _UntilGone:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.is_over = True
+        self._is_over = True
+        self._attendance.ends(self)
         if self._watch is not None:
             self._watch.cancel()
             self._stall.cancel()
@@ -155,7 +160,7 @@ class _UntilGone:
             self._stall = asyncio.get_running_loop().call_later(self._most_stall_s, self._see_it_read)
 
     def _end(self) -> None:
-        if self._task is not None and not self.is_over and not self._gone:
+        if self._task is not None and not self._is_over and not self._gone:
             self._gone = True
             self._task.cancel()
 
