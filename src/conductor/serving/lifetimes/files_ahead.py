@@ -85,9 +85,8 @@ class FilesAhead:
             self._reading[1].cancel()
 
     async def _read(self, key: ModelKey, files: WeightFiles) -> None:
-        with suppress(
-            Exception
-        ):  # what is wrong with the files, the load will tell; the loop over all models must go on
+        # What is wrong with the files, the load will tell; the loop over all models must go on.
+        with suppress(Exception):
             async with aclosing(files.fetch(key.name)) as stretches:
                 async for count in stretches:
                     self._tally.bytes += count
